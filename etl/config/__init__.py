@@ -1,0 +1,38 @@
+"""The settings: one TOML file, the environment over it, and secrets that are read only when they are needed.
+
+This package must not know what the settings are used for, and never shows a secret.
+"""
+
+from etl.config.loading import ENVIRONMENT_PREFIX, FILE_NAME, default_paths, load_settings
+from etl.config.secret import SecretReference
+from etl.config.settings import (
+    API_VERSIONS,
+    STREAMS,
+    DatabaseSettings,
+    ReportingSettings,
+    ScheduleSettings,
+    ServerSettings,
+    Settings,
+    Stream,
+    SyncSettings,
+)
+from etl.config.values import cron_fields, server_name
+
+__all__ = [
+    "API_VERSIONS",
+    "ENVIRONMENT_PREFIX",
+    "FILE_NAME",
+    "STREAMS",
+    "DatabaseSettings",
+    "ReportingSettings",
+    "ScheduleSettings",
+    "SecretReference",
+    "ServerSettings",
+    "Settings",
+    "Stream",
+    "SyncSettings",
+    "cron_fields",
+    "default_paths",
+    "load_settings",
+    "server_name",
+]

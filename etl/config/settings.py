@@ -1,0 +1,257 @@
+"""What a user can set, as frozen values that are checked once; it must not know where the values come from."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from etl.config.secret import SecretReference
+from etl.config.values import Duration, ServerName, TimeZone, cron_fields, is_loopback, nearest
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+Stream = Literal["jobs", "copy_jobs", "sessions", "messages", "organizations", "repositories", "proxies"]
+STREAMS: tuple[Stream, ...] = get_args(Stream)
+API_VERSIONS = ("auto", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class DatabaseSettings(_Section):
+    """Where the warehouse is. A password written into the URL is taken out of it and kept in ``password``."""
+
+    url: str = "sqlite:///vb365.db"
+    password: SecretReference = SecretReference()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_password_out_of_url(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not isinstance(data.get("url", ""), str):
+            return data
+        data = _with_setting(data, "password", "database.password")
+        if "url" not in data:
+            return data
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            url = make_url(data["url"])
+        except (ArgumentError, ValueError):
+            raise ValueError("url is not a database URL such as sqlite:///vb365.db") from None
+        if url.get_backend_name() in ("mysql", "mariadb") and not url.database:
+            raise ValueError("url names no database: mysql+pymysql://user@host/DATABASE")
+        if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+            raise ValueError(
+                "url names no file: sqlite:///vb365.db, or with a path from the root sqlite:////data/vb365.db"
+            )
+        if {"password", "passwd"} & {key.lower() for key in url.query}:
+            raise ValueError("url carries a password in its query; set database.password instead")
+        if url.password is None:
+            return data
+        if data.get("password"):
+            raise ValueError("url holds a password and database.password is set as well; keep one of them")
+        data["password"] = SecretReference(url.password, "database.url")
+        data["url"] = url._replace(password=None).render_as_string()  # set() takes None for "as it is"
+        return data
+
+    def connection_url(self) -> URL:
+        """Return the URL to connect with, the password in it. Raises SecretError."""
+        from sqlalchemy.engine import make_url
+
+        url = make_url(self.url)
+        return url.set(password=self.password.reveal()) if self.password else url
+
+
+class ReportingSettings(_Section):
+    """How days are cut."""
+
+    timezone: TimeZone = "UTC"
+
+
+class ScheduleSettings(_Section):
+    """When the service runs a pass: every so often, or by a crontab line in the reporting time zone."""
+
+    every: Duration | None = None
+    cron: str | None = None
+    jitter: Duration = timedelta(seconds=30)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_rhythm(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        if data.get("every") is not None and data.get("cron") is not None:
+            raise ValueError("set either every or cron, not both")
+        return {**data, "every": "15m"} if data.get("every") is None and data.get("cron") is None else data
+
+    @field_validator("every")
+    @classmethod
+    def _every_moves_on(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and value < timedelta(seconds=1):
+            raise ValueError("must be at least 1s")
+        return value
+
+    @field_validator("cron")
+    @classmethod
+    def _cron_is_readable(cls, value: str | None) -> str | None:
+        if value is not None:
+            from apscheduler.triggers.cron import CronTrigger
+
+            try:
+                CronTrigger(**cron_fields(value), timezone="UTC")
+            except (ValueError, KeyError) as error:
+                raise ValueError(f"is not a crontab line of five fields such as */15 * * * * ({error})") from None
+        return value
+
+
+class SyncSettings(_Section):
+    """How a server is asked, and what protects the history from a source that lost its jobs."""
+
+    page_size: int = Field(default=1000, ge=1, le=10_000)
+    requests_at_once: int = Field(default=16, ge=1, le=256)
+    timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
+    max_removed_share: float = Field(default=0.5, ge=0, le=1)
+
+
+class ServerSettings(_Section):
+    """One VB365 server: where it is, who asks, and what is asked for."""
+
+    name: ServerName
+    url: str
+    username: str | None = None
+    password: SecretReference = SecretReference()
+    api_version: str = "auto"
+    timezone: TimeZone | None = None
+    ca_file: Path | None = None
+    fingerprint_sha256: str | None = None
+    """64 lower-case hex digits, no colons."""
+    streams: tuple[Stream, ...] = STREAMS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_password(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return _with_setting(data, "password", f"servers[{data.get('name', '')}].password")
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_an_origin(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value.strip())
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError("is not a URL such as https://vb365.example.com:4443") from None
+        if "@" in parts.netloc:
+            raise ValueError("holds a user name or password; set username and password instead")
+        if parts.scheme not in ("http", "https") or not host:
+            raise ValueError("is not a URL such as https://vb365.example.com:4443")
+        if parts.query or parts.fragment:
+            raise ValueError("must end with the host, the port or a base path: no ? and no #")
+        if parts.scheme == "http" and not is_loopback(host):
+            raise ValueError("must be https: without TLS the password could be read on the way")
+        path = parts.path.rstrip("/")
+        if re.search(r"/v\d+$", path, re.IGNORECASE):
+            raise ValueError("names a version of the API; leave it out and set api_version instead")
+        return f"{parts.scheme}://{parts.netloc}{path}"
+
+    @field_validator("api_version", mode="before")
+    @classmethod
+    def _api_version_is_known(cls, value: object) -> str:
+        text = str(value).strip().lower()
+        text = f"v{text}" if text.isdigit() else text
+        if text not in API_VERSIONS:
+            raise ValueError('must be "auto" or one of "v1" to "v8"')
+        return text
+
+    @field_validator("ca_file")
+    @classmethod
+    def _ca_file_knows_home(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser()
+
+    @field_validator("fingerprint_sha256")
+    @classmethod
+    def _fingerprint_is_sha256(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        digits = re.sub(r"[:\s]", "", value).lower()
+        if not re.fullmatch(r"[0-9a-f]{64}", digits):
+            raise ValueError("must be 64 hexadecimal digits, with or without colons (SHA-256 of the certificate)")
+        return digits
+
+    @field_validator("streams", mode="before")
+    @classmethod
+    def _streams_are_known(cls, value: object) -> object:
+        names = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
+        if not isinstance(names, (list, tuple)) or not names:
+            raise ValueError(f"must be a list of some of: {', '.join(STREAMS)}")
+        for name in names:
+            if name not in STREAMS:
+                raise ValueError(f"there is no stream {name!r}{nearest(str(name), STREAMS)}")
+        return tuple(stream for stream in STREAMS if stream in names)
+
+    @model_validator(mode="after")
+    def _one_kind_of_trust(self) -> ServerSettings:
+        if self.ca_file and self.fingerprint_sha256:
+            raise ValueError("set either ca_file or fingerprint_sha256, not both")
+        return self
+
+
+def _with_setting(data: Mapping[str, Any], key: str, setting: str) -> dict[str, Any]:
+    value = data.get(key, "")
+    return {**data, key: SecretReference(value, setting)} if isinstance(value, str) else dict(data)
+
+
+class Settings(BaseSettings):
+    """Everything a user can set; read once by load_settings and passed down as a value."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    database: DatabaseSettings = DatabaseSettings()
+    reporting: ReportingSettings = ReportingSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    sync: SyncSettings = SyncSettings()
+    servers: tuple[ServerSettings, ...] = ()
+    _path: Path | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file the settings came from; None = defaults and environment only."""
+        return self._path
+
+    @property
+    def reporting_zone(self) -> zoneinfo.ZoneInfo:
+        """The zone that days are cut in, and that times without a zone are meant in."""
+        return zoneinfo.ZoneInfo(self.reporting.timezone)
+
+    @field_validator("servers")
+    @classmethod
+    def _names_are_unique(cls, servers: tuple[ServerSettings, ...]) -> tuple[ServerSettings, ...]:
+        names = [server.name for server in servers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{names.count(name)} servers are named {name!r}; names must differ")
+        return servers
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take nothing but what is passed: load_settings alone reads file and environment."""
+        return (init_settings,)

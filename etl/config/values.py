@@ -1,0 +1,103 @@
+"""How single settings are written: durations, zones, names, crontab lines; it must not know which setting uses them."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import zoneinfo
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator
+
+LONGEST_SERVER_NAME = 255
+
+_DURATION_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"(\d{1,6})\s*([smhd])", value.strip()) if isinstance(value, str) else None
+    if not match:
+        raise ValueError("must be a duration such as 90s, 15m, 2h or 1d")
+    return int(match[1]) * _DURATION_UNITS[match[2]]
+
+
+def _time_zone(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        suggestion = nearest(value, zoneinfo.available_timezones())
+        raise ValueError(f"there is no time zone {value!r}{suggestion}; zones are named like Europe/Berlin") from None
+    return value
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Suggest the known word that looks most like this one: `` (did you mean ...?)``, or nothing."""
+    lowered = {each.lower(): each for each in sorted(known)}
+    found = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
+    return f" (did you mean {lowered[found[0]]}?)" if found else ""
+
+
+def server_name(value: str) -> str:
+    """Return a name that a server may have. Raises ValueError."""
+    if not value or len(value) > LONGEST_SERVER_NAME:
+        raise ValueError(f"must have 1 to {LONGEST_SERVER_NAME} characters")
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("must be printable, without space around it")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+TimeZone = Annotated[str, BeforeValidator(_time_zone)]
+ServerName = Annotated[str, AfterValidator(server_name)]
+
+
+def cron_fields(line: str) -> dict[str, str]:
+    """Split a crontab line into minute, hour, day, month and day_of_week, weekdays as names. Raises ValueError.
+
+    Crontab counts weekdays from Sunday = 0 (and 7), APScheduler from Monday = 0; names mean the same to both.
+    """
+    fields = line.split()
+    if len(fields) != 5:
+        raise ValueError(f"{len(fields)} fields")
+    names = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
+    *others, weekdays = fields
+    parts = []
+    for part in weekdays.lower().split(","):
+        days, slash, step = part.partition("/")
+        first, dash, last = days.partition("-")
+        if slash and not dash and first != "*":
+            last, dash = "6", "-"
+        if first.isdigit() and (not dash or last.isdigit()):
+            low, high = int(first), int(last or first)
+            if not low <= high <= 7:
+                raise ValueError(f"weekday {part}")
+            every = int(step) if step.isdigit() and int(step) else 1
+            parts += [names[day] for day in range(low, high + 1, every)]
+        elif first == "*" and slash and step.isdigit() and int(step):
+            parts += [names[day] for day in range(0, 7, int(step))]
+        else:
+            parts.append(part)
+    day_of_week = ",".join(dict.fromkeys(parts))
+    return dict(zip(("minute", "hour", "day", "month", "day_of_week"), (*others, day_of_week), strict=True))
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether this host name or address never leaves the machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

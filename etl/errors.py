@@ -1,0 +1,160 @@
+"""Every error a user can meet, as one tree; it must not know where an error came from beyond what it is told.
+
+::
+
+    Vb365EtlError                  exit code
+    ├── UsageError                 2  the command line asks for something that makes no sense
+    ├── ConfigurationError         4  a setting, a secret, an identity
+    │   ├── SecretError            4  a secret cannot be read
+    │   └── IdentityError          4  the server is not the one the settings say it is
+    ├── SourceError                1  a VB365 server
+    │   ├── SignInError            4  it refused the account
+    │   ├── VersionNotServed       4  it does not serve the configured API version
+    │   ├── Unreachable            1  no connection: name, port, network, timeout
+    │   ├── CertificateRefused     1  its certificate is not the trusted one
+    │   ├── AccessDenied           1  403: the account may not read this
+    │   ├── NotFound               1  404 with the API's own error document
+    │   ├── ServerFailed           1  429 or 5xx, still after all retries
+    │   ├── ForeignOrigin          1  a link or redirect leads away from the configured server
+    │   ├── BadResponse            1  an answer that is not what the API promises (HTML, cut off, no JSON)
+    │   ├── DocumentRejected       3  one document could not be read; the others were
+    │   ├── PagesShifted           3  the pages of a list moved while they were read, twice in a row
+    │   └── MassRemovalRefused     3  so much is missing at once that the source is doubted
+    ├── WarehouseError             1  the database
+    │   ├── WarehouseUnreachable   1  no connection, no rights, read-only
+    │   ├── RevisionMismatch       1  the schema is newer than this program, or needs an upgrade first
+    │   └── LostLock               5  another process took this pass over
+    └── Locked                     5  another process works on the same server or database
+"""
+
+from __future__ import annotations
+
+
+class Vb365EtlError(Exception):
+    """Anything the program can explain to its user: what happened, where, and what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        self.what, self.where, self.hint = what, where, hint
+        super().__init__(what)
+
+    @property
+    def kind(self) -> str:
+        """The stable word for this kind of error, as the ledger and JSON output spell it."""
+        return type(self).__name__
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class UsageError(Vb365EtlError):
+    """The command line asks for something that makes no sense."""
+
+    exit_code = 2
+
+
+class ConfigurationError(Vb365EtlError):
+    """A setting is missing, misspelt or contradicts what the database knows."""
+
+    exit_code = 4
+
+
+class SecretError(ConfigurationError):
+    """A secret that the settings point at cannot be read."""
+
+
+class IdentityError(ConfigurationError):
+    """The server that answers is not the one that the settings or the database mean."""
+
+
+class SourceError(Vb365EtlError):
+    """A VB365 server could not be read."""
+
+
+class SignInError(SourceError):
+    """The server refused the account."""
+
+    exit_code = 4
+
+
+class VersionNotServed(SourceError):
+    """The server does not serve the configured version of its API."""
+
+    exit_code = 4
+
+
+class Unreachable(SourceError):
+    """No connection: unknown host, refused, timed out, reset."""
+
+
+class CertificateRefused(SourceError):
+    """The server's certificate is not one that the settings trust."""
+
+
+class AccessDenied(SourceError):
+    """403: the account may not read this."""
+
+
+class NotFound(SourceError):
+    """404 with the API's own JSON error: the object is not there."""
+
+
+class ServerFailed(SourceError):
+    """The server answered 429 or 5xx, still after all retries."""
+
+
+class ForeignOrigin(SourceError):
+    """A link or a redirect leads away from the configured server; the token stays here."""
+
+
+class BadResponse(SourceError):
+    """An answer that is not what the API promises: HTML, cut off, not JSON, an unexpected status."""
+
+
+class DocumentRejected(SourceError):
+    """At least one document could not be read; the others were."""
+
+    exit_code = 3
+
+
+class PagesShifted(SourceError):
+    """The pages of a list moved while they were read, twice in a row."""
+
+    exit_code = 3
+
+
+class MassRemovalRefused(SourceError):
+    """So many jobs are missing at once that the source is doubted rather than the jobs removed."""
+
+    exit_code = 3
+
+
+class WarehouseError(Vb365EtlError):
+    """The database could not do what was asked."""
+
+
+class WarehouseUnreachable(WarehouseError):
+    """The database cannot be opened, signed in to, or written."""
+
+
+class RevisionMismatch(WarehouseError):
+    """The database's schema is newer than this program, or must be upgraded first."""
+
+
+class LostLock(WarehouseError):
+    """Another process took this pass over; nothing more is written."""
+
+    exit_code = 5
+
+
+class Locked(Vb365EtlError):
+    """Another process works on the same server or database just now."""
+
+    exit_code = 5
+
+
+def worst(codes: list[int]) -> int:
+    """Return the exit code for several servers: the worst of 4, 1, 5, 3, 0 in this order."""
+    return next((code for code in (4, 1, 5, 3) if code in codes), 0)
