@@ -1,0 +1,14 @@
+"""A simulated VB365 server: for the demo, for tests, and for people without one; it must not know who reads it.
+
+Read ``world.py`` first (what happens), then ``documents.py`` (how each API version tells it).
+"""
+
+from .faults import Faults
+from .foreground import serve
+from .happenings import something_happens
+from .job import Job
+from .messages import Request, Response
+from .server import SimulatedServer
+from .world import World
+
+__all__ = ["Faults", "Job", "Request", "Response", "SimulatedServer", "World", "serve", "something_happens"]

@@ -1,0 +1,97 @@
+"""When a job starts next by its schedule and windows; pure, it must not know the world or the present time."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from .job import INTERVAL_MINUTES, WEEKDAYS, Job
+
+_DAY = 24 * 60
+# No schedule repeats later than weekly; the second week covers a start that a change of the clocks swallows.
+_HORIZON_DAYS = 15
+
+
+def next_start(job: Job, after: datetime, zone: ZoneInfo) -> datetime | None:
+    """Return the first start after an aware instant, in UTC; None if the job never starts by itself.
+
+    Times of day and windows are local to the server (``zone``); a window's hour that is closed swallows the start.
+    """
+    if job.is_enabled is False or job.is_schedule_enabled is False:
+        return None
+    if job.schedule_type in ("Daily", "DailyAtTime"):
+        return _next_daily(job, after, zone)
+    if job.schedule_type == "Periodically":
+        return _next_periodic(job, after, zone)
+    return None
+
+
+def utc_offset_minutes(at: datetime, zone: ZoneInfo) -> int:
+    """Return how many minutes the zone is ahead of UTC at an instant, as the windows' minuteOffset tells it."""
+    offset = at.astimezone(zone).utcoffset() or timedelta()
+    return int(offset.total_seconds()) // 60
+
+
+def _next_daily(job: Job, after: datetime, zone: ZoneInfo) -> datetime | None:
+    weekdays = WEEKDAYS.get(job.daily_type or "")
+    try:
+        at = time.fromisoformat(job.daily_time or "")
+    except ValueError:
+        return None
+    if weekdays is None:
+        return None
+    today = after.astimezone(zone).date()
+    for days in range(_HORIZON_DAYS):
+        day = today + timedelta(days=days)
+        if day.weekday() in weekdays and _is_open(job, day, at.hour):
+            start = _to_utc(datetime.combine(day, at), zone)
+            if start > after:
+                return start
+    return None
+
+
+def _next_periodic(job: Job, after: datetime, zone: ZoneInfo) -> datetime | None:
+    interval = INTERVAL_MINUTES.get(job.periodically_every or "")
+    if interval is None:
+        return None
+    shift = (job.offset_minutes or 0) % interval
+    local = after.astimezone(zone)
+    day = local.date()
+    last_day = day + timedelta(days=_HORIZON_DAYS)
+    minute = _on_grid(local.hour * 60 + local.minute, interval, shift)
+    while day < last_day:
+        if minute >= _DAY:
+            day, minute = day + timedelta(days=1), shift
+        elif not _is_open(job, day, minute // 60):
+            minute = _on_grid((minute // 60 + 1) * 60, interval, shift)
+        else:
+            start = _to_utc(datetime.combine(day, time(minute // 60, minute % 60)), zone)
+            if start > after:
+                return start
+            minute += interval
+    return None
+
+
+def _on_grid(minute: int, interval: int, shift: int) -> int:
+    """Return the first minute of the day at or after ``minute`` that is shift + n * interval."""
+    return minute + (shift - minute) % interval
+
+
+def _is_open(job: Job, day: date, hour: int) -> bool:
+    if job.is_window_enabled and not _allows(job.window, day, hour):
+        return False
+    has_periodic_window = job.schedule_type == "Periodically" and job.is_periodic_window_enabled
+    return not has_periodic_window or _allows(job.periodic_window, day, hour)
+
+
+def _allows(mask: str | None, day: date, hour: int) -> bool:
+    return mask is None or len(mask) != 168 or mask[day.isoweekday() % 7 * 24 + hour] == "1"
+
+
+def _to_utc(local: datetime, zone: ZoneInfo) -> datetime:
+    """Read a naive local time: one that exists twice is the first, one that does not exist the next valid minute."""
+    start = local.replace(tzinfo=zone).astimezone(UTC)
+    while start.astimezone(zone).replace(tzinfo=None) != local:
+        local += timedelta(minutes=1)
+        start = local.replace(tzinfo=zone).astimezone(UTC)
+    return start
