@@ -1,0 +1,311 @@
+"""One pool of connections to one VB365 server: trust, retries, redirects, limits, and each failure in our own words.
+
+This file must not know what a job is, nor which version of the API is spoken. No other file imports httpx.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+import httpx
+from httpx import Auth as Auth
+from httpx import Request as Request
+from httpx import Response as Response
+from httpx_retries import Retry, RetryTransport
+
+from etl import log
+from etl.errors import BadResponse, ForeignOrigin, SourceError, Unreachable
+from etl.extract.tls import Trust
+
+if TYPE_CHECKING:
+    from etl.config import ServerSettings, SyncSettings
+
+REDIRECTS_AT_MOST = 5
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often a request is repeated, and how long to wait: backoff x 2, x 4, x 8 ... with jitter, or Retry-After."""
+
+    repeats: int = 4
+    backoff_seconds: float = 0.2
+    longest_wait_seconds: float = 60.0
+
+
+class _Retry(Retry):
+    """A certificate, a port without TLS or a host name does not get better by asking again."""
+
+    def is_retryable_exception(self, exception: Exception) -> bool:
+        if not super().is_retryable_exception(exception):
+            return False
+        return not any(
+            isinstance(each, ssl.SSLCertVerificationError)
+            or (isinstance(each, ssl.SSLError) and each.reason == "WRONG_VERSION_NUMBER")
+            or (isinstance(each, socket.gaierror) and each.errno == socket.EAI_NONAME)
+            for each in _causes(exception)
+        )
+
+
+def what_may_be_repeated(policy: RetryPolicy, *, whole: bool = False, sign_in: bool = False) -> Retry:
+    """Say which requests are repeated: reads after a broken connection or a passing refusal, sign-ins if never seen.
+
+    ``whole``: the body is read at once, so that one which breaks off is asked for again, too. A sign-in is repeated
+    only if it did not reach the server or was put off (429, 503): a refused one would count towards a lockout.
+    """
+    return _Retry(
+        total=policy.repeats,
+        backoff_factor=policy.backoff_seconds,
+        max_backoff_wait=policy.longest_wait_seconds,
+        backoff_jitter=0.5,
+        allowed_methods=["POST"] if sign_in else ["GET"],
+        status_forcelist=[429, 503] if sign_in else [429, 500, 502, 503, 504],
+        retry_on_exceptions=[httpx.ConnectError, httpx.ConnectTimeout] if sign_in else None,
+        validate_response=_read if whole else None,
+    )
+
+
+def _read(response: Response) -> None:
+    response.read()
+
+
+class Tally:
+    """What went over the wire, repeats and sign-ins included; bytes are those of bodies, as sent (compressed)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.bytes_received = 0
+        self.server_date: datetime | None = None
+
+    def sent(self) -> None:
+        """Count one request."""
+        with self._lock:
+            self.requests += 1
+
+    def received(self, size: int) -> None:
+        """Count bytes of a body."""
+        with self._lock:
+            self.bytes_received += size
+
+    def dated(self, header: str | None) -> None:
+        """Remember the Date header, unless it is none."""
+        try:
+            date = parsedate_to_datetime(header or "")
+        except ValueError:
+            return
+        self.server_date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+
+
+class _CountedStream(httpx.SyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream, tally: Tally) -> None:
+        self._stream, self._tally = stream, tally
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            self._tally.received(len(chunk))
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Wire(httpx.BaseTransport):
+    """The inner transport: opened at the first request, since a pinned server is looked at before; counts."""
+
+    def __init__(self, trust: Trust | None, limits: httpx.Limits, tally: Tally) -> None:
+        self._trust, self._limits, self._tally = trust, limits, tally
+        self._lock = threading.Lock()
+        self._inner: httpx.HTTPTransport | None = None
+        self._is_closed = False
+
+    def handle_request(self, request: Request) -> Response:
+        inner = self._open()
+        self._tally.sent()
+        response = inner.handle_request(request)
+        self._tally.dated(response.headers.get("date"))
+        assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - httpx: a sync transport's is
+        response.stream = _CountedStream(response.stream, self._tally)
+        return response
+
+    def _open(self) -> httpx.HTTPTransport:
+        with self._lock:
+            if self._is_closed:
+                raise httpx.LocalProtocolError("the connection was closed")
+            if self._inner is None:
+                try:
+                    context = self._trust.context() if self._trust else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                except TimeoutError as error:
+                    raise httpx.ConnectTimeout(str(error)) from error
+                except OSError as error:
+                    raise httpx.ConnectError(str(error)) from error
+                self._inner = httpx.HTTPTransport(verify=context, limits=self._limits, trust_env=False)
+            return self._inner
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            if self._inner:
+                self._inner.close()
+
+
+class Connection:
+    """Speaks to exactly one origin; safe for many threads. Every failure is a SourceError."""
+
+    def __init__(self, server: ServerSettings, options: SyncSettings, policy: RetryPolicy) -> None:
+        self.where = f"server {server.name} ({server.url})"
+        self.tally = Tally()
+        self._base = httpx.URL(server.url)
+        self._policy = policy
+        self._timeout = options.timeout_seconds
+        self._trust = None
+        if self._base.scheme == "https":
+            self._trust = Trust(
+                host=self._base.host,
+                port=_origin(self._base)[2],
+                where=self.where,
+                timeout_seconds=min(self._timeout, 10.0),
+                ca_file=server.ca_file,
+                fingerprint_sha256=server.fingerprint_sha256,
+            )
+        # Two more than the pool of the pipeline: the walk that is read ahead, and a sign-in in between.
+        limits = httpx.Limits(max_connections=options.requests_at_once + 2)
+        self._client = httpx.Client(
+            transport=RetryTransport(transport=_Wire(self._trust, limits, self.tally), retry=_Retry(total=0)),
+            timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 10.0)),
+            headers={"Accept": "application/json", "User-Agent": "vb365-etl"},
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def resolve(self, href: str, answer: Response | None = None) -> str:
+        """Return the URL that a link (of an answer) means, held to the configured origin.
+
+        A path from the root that lacks the configured base path gets it: a server behind a proxy does not know it.
+        Raises ForeignOrigin, BadResponse.
+        """
+        try:
+            url = (answer.url if answer else self._base).join(href)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise BadResponse(f"sent a link that is none: {log.redact(href)[:200]!r}", where=self.where) from error
+        if _origin(url) != _origin(self._base):
+            raise ForeignOrigin(
+                f"a link or redirect leads to {url.scheme}://{url.host}:{_origin(url)[2]}; not followed",
+                where=self.where,
+                hint="if that is the same server, use that address as the url",
+            )
+        base = self._base.raw_path.rstrip(b"/")
+        path = url.raw_path if url.raw_path.startswith(base + b"/") else base + url.raw_path
+        return str(self._base.copy_with(raw_path=path))
+
+    @contextmanager
+    def stream(
+        self, href: str, *, auth: Auth | None, query: Mapping[str, int] | None = None, whole: bool = False
+    ) -> Iterator[Response]:
+        """GET a link and hand out the answer, its body unread; redirects within the origin are followed.
+
+        Failures of reading the body within the block are explained, too. ``query`` is added to the link's own.
+        """
+        url = self.resolve(href)
+        retries = {"retry": what_may_be_repeated(self._policy, whole=whole)}
+        with self._explained():
+            for _ in range(1 + REDIRECTS_AT_MOST):
+                # httpx's own ``params`` would drop the link's query.
+                target = httpx.URL(url).copy_merge_params(query) if query else url
+                request = self._client.build_request("GET", target, extensions=retries)
+                response = self._client.send(request, auth=auth, stream=True)
+                try:
+                    if not response.has_redirect_location:
+                        yield response
+                        return
+                    url, query = self.resolve(response.headers["location"], response), None
+                finally:
+                    response.close()
+        hint = "check that the url is that of the VB365 REST API, not of a proxy"
+        raise BadResponse(f"redirects without end, asked for {log.redact(href)}", where=self.where, hint=hint)
+
+    def get(self, href: str, *, auth: Auth | None, query: Mapping[str, int] | None = None) -> Response:
+        """GET a link and read the whole answer; one that breaks off midway is asked for again."""
+        with self.stream(href, auth=auth, query=query, whole=True) as response:
+            response.read()
+        # httpx ties the answer and its stream together: a page of 2 MB would stay until the garbage collector comes.
+        response.stream = httpx.ByteStream(b"")
+        return response
+
+    def form(self, path: str, fields: Mapping[str, str], *, sign_in: bool = True) -> Request:
+        """Build the POST of a form; it is repeated only as a sign-in may be."""
+        policy = self._policy if sign_in else RetryPolicy(repeats=0)
+        retries = {"retry": what_may_be_repeated(policy, sign_in=True)}
+        return self._client.build_request("POST", self.resolve(path), data=dict(fields), extensions=retries)
+
+    def send(self, request: Request) -> Response:
+        """Send a request as it is and read the whole answer."""
+        with self._explained():
+            return self._client.send(request, auth=None)
+
+    def close(self) -> None:
+        """Close all connections; a request still under way in another thread fails."""
+        self._client.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: Exception) -> SourceError:
+        """Say what an exception of httpx means to the administrator."""
+        host, port = self._base.host, _origin(self._base)[2]
+        for cause in _causes(error):
+            if isinstance(cause, ssl.SSLCertVerificationError) and self._trust:
+                return self._trust.refused(cause)
+            if isinstance(cause, ssl.SSLError) and isinstance(error, httpx.ConnectError):
+                what = f"no TLS connection: {(cause.reason or str(cause)).replace('_', ' ').lower()}"
+                return self._unreachable(what, "the REST API speaks https, on port 4443 by default; check the port")
+            if isinstance(cause, socket.gaierror):
+                return self._unreachable(f"unknown host {host}", "check the url's host name and this machine's DNS")
+            if isinstance(cause, ConnectionRefusedError):
+                hint = "check the port (4443 by default), and that the REST API is enabled and its service runs"
+                return self._unreachable(f"connection refused by {host}:{port}", hint)
+            if isinstance(cause, OSError) and cause.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+                return self._unreachable(f"no route to {host}", "check the network between here and the server")
+        if isinstance(error, httpx.ConnectTimeout):
+            return self._unreachable(f"no connection to {host}:{port} in time", "check the port and the firewalls")
+        if isinstance(error, httpx.TimeoutException):
+            hint = "the server is slow or stuck; sync.timeout_seconds can be raised"
+            return self._unreachable(f"no answer within {self._timeout:g} seconds", hint)
+        if isinstance(error, httpx.NetworkError):
+            return self._unreachable("the connection broke", "check the network, then try again")
+        if isinstance(error, httpx.RemoteProtocolError) and str(error).startswith("Server disconnected"):
+            return self._unreachable("the connection was closed without an answer", "check the port, then try again")
+        if isinstance(error, httpx.RemoteProtocolError) and str(error).startswith("peer closed"):
+            return self._unreachable("the connection was closed in the middle of an answer", "try again")
+        if isinstance(error, httpx.LocalProtocolError):
+            return self._unreachable(f"the request could not be sent: {error}", "")
+        hint = "check that the url is that of the VB365 REST API"
+        return BadResponse(
+            f"its answer is not HTTP as it should be: {log.redact(str(error))}", where=self.where, hint=hint
+        )
+
+    def _unreachable(self, what: str, hint: str) -> Unreachable:
+        return Unreachable(what, where=self.where, hint=hint or None)
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int]:
+    return url.scheme, url.host, url.port or _DEFAULT_PORTS.get(url.scheme, 0)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,266 @@
+"""Cuts bodies of JSON into undecoded documents: a page whole, a streamed array piece by piece.
+
+This file must not know where a body came from, nor what a document means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+Document = bytes | Raw
+"""One undecoded document. A Raw keeps the whole body alive that it was cut from: keep ``bytes(raw)``, not the Raw."""
+
+CHUNK = 1024 * 1024
+LONGEST_DOCUMENT = 16 * 1024 * 1024
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+SPACE = b" \t\r\n"
+
+# A candidate that is no boundary costs a vain decode of the buffer: after so many the walker is the cheaper way.
+_TRIES = 12
+
+
+class Malformed(ValueError):
+    """This body is not the JSON it should be; the message says what it is instead, as in "answered with ..."."""
+
+
+class Page(NamedTuple):
+    """The documents of one page, and the href of the page after it (None = this is the last one)."""
+
+    documents: Sequence[Document]
+    next_href: str | None
+
+
+class Opening(NamedTuple):
+    """The beginning of a body: its first byte behind space, the bytes that came with it, and all chunks."""
+
+    bracket: bytes
+    start: bytes
+    chunks: Iterable[bytes]
+
+
+class _Body(msgspec.Struct):
+    results: list[Raw] | None = None
+    results_pascal: list[Raw] | None = msgspec.field(name="Results", default=None)
+    links: dict[str, Any] | None = msgspec.field(name="_links", default=None)
+    links_pascal: dict[str, Any] | None = msgspec.field(name="_Links", default=None)
+
+
+_page = msgspec.json.Decoder(_Body)
+_list = msgspec.json.Decoder(list[Raw])
+_REFUSED = (msgspec.DecodeError, RecursionError)
+
+
+def pick(document: Mapping[str, Any], key: str) -> Any:
+    """Return the value under a key in either case ("message", "Message"), None where it is absent."""
+    return next((value for name, value in document.items() if name.lower() == key), None)
+
+
+def open_body(chunks: Iterable[bytes]) -> Opening:
+    """Look at the first byte of a body without losing it; it is empty where the body is."""
+    start, coming = b"", iter(chunks)
+    for chunk in coming:
+        start += chunk
+        bracket = start.removeprefix(BYTE_ORDER_MARK).lstrip(SPACE)[:1]
+        if bracket and not BYTE_ORDER_MARK.startswith(start):
+            return Opening(bracket, start, chain((start,), coming))
+    return Opening(b"", start, (start,))
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Decode a small body that should be one JSON object; None if it is none."""
+    try:
+        return msgspec.json.decode(body.removeprefix(BYTE_ORDER_MARK), type=dict[str, Any])
+    except (*_REFUSED, UnicodeDecodeError):
+        return None
+
+
+def cut_page(body: bytes) -> Page:
+    """Cut one page object into its documents.
+
+    What the fast decoder refuses (a lone surrogate, NaN) is cut by structure: the one bad document is handed on as it
+    came, its neighbours are whole. Raises Malformed.
+    """
+    body = body.removeprefix(BYTE_ORDER_MARK)
+    try:
+        page = _page.decode(body)
+    except _REFUSED:
+        return _walk_page(_opened(body, b"{"))
+    documents = page.results if page.results is not None else page.results_pascal
+    if documents is None:
+        raise Malformed("a page without results")
+    return Page(documents, _next_href(page.links or page.links_pascal))
+
+
+def cut_array(
+    chunks: Iterable[bytes], *, chunk_size: int = CHUNK, longest: int = LONGEST_DOCUMENT
+) -> Iterator[Sequence[Document]]:
+    """Cut one array of documents while it arrives, holding about ``chunk_size`` bytes, or one document, of it.
+
+    The end of the iteration means that the array was whole. Raises Malformed.
+    """
+    opening = open_body(chunks)
+    if opening.bracket != b"[":
+        raise Malformed("no JSON array")
+    pending: list[bytes] = []
+    size, enough = 0, chunk_size
+    for chunk in opening.chunks:
+        pending.append(chunk)
+        size += len(chunk)
+        if size < enough:
+            continue
+        documents, rest = _cut_start(b"".join(pending))
+        if documents:
+            yield documents
+        if len(rest) > longest:
+            raise Malformed(f"a document longer than {longest} bytes")
+        pending, size = [rest], len(rest)
+        enough = size + max(size, chunk_size)  # so that a long document is walked a few times, not once a chunk
+    yield _cut_end(b"".join(pending))
+
+
+def cut_one(body: bytes) -> bytes:
+    """Return a body that is exactly one object, whatever is wrong inside of it. Raises Malformed."""
+    body = _opened(body.rstrip(SPACE), b"{")
+    _walk_to_end(body)
+    return body
+
+
+def _cut_start(buffer: bytes) -> tuple[Sequence[Document], bytes]:
+    """Split the start of an array into the documents that are whole, and the array that is left.
+
+    A comma between ``}`` and ``{`` ends a document exactly when all before it, closed with ``]``, is JSON: inside a
+    text or a nested array something would be left open.
+    """
+    buffer = _opened(buffer, b"[")
+    for comma in islice(_candidates(buffer), _TRIES):
+        try:
+            return _list.decode(buffer[:comma] + b"]"), b"[" + buffer[comma + 1 :]
+        except _REFUSED:
+            continue
+    walked = _walk(buffer)
+    if walked.end is not None:  # the array is over: what follows is judged once it is all there
+        return [], buffer
+    return walked.pieces, b"[" + buffer[walked.rest :]
+
+
+def _cut_end(buffer: bytes) -> Sequence[Document]:
+    buffer = _opened(buffer, b"[")
+    try:
+        return _list.decode(buffer)
+    except _REFUSED:
+        return _walk_to_end(buffer)
+
+
+def _opened(buffer: bytes, bracket: bytes) -> bytes:
+    if not buffer.startswith(bracket):
+        buffer = buffer.removeprefix(BYTE_ORDER_MARK).lstrip(SPACE)
+        if not buffer.startswith(bracket):
+            raise Malformed("no JSON array" if bracket == b"[" else "no JSON object")
+    return buffer
+
+
+def _candidates(buffer: bytes) -> Iterator[int]:
+    """Yield the places of the commas between ``}`` and ``{``, from the end."""
+    brace = len(buffer)
+    while (brace := buffer.rfind(b"{", 0, brace)) > 0:
+        comma = _last_before(buffer, brace)
+        if buffer[comma] == _COMMA and buffer[_last_before(buffer, comma)] == _CLOSE_OBJECT:
+            yield comma
+
+
+def _last_before(buffer: bytes, place: int) -> int:
+    place -= 1
+    while place > 0 and buffer[place] in SPACE:
+        place -= 1
+    return place
+
+
+# A text, or a list of plain values (a window's 168 booleans), is one token: nothing in it opens or closes a document.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^"\[\]{}]*+\]|["\[\]{},]', re.DOTALL)
+_MEMBER = re.compile(rb'"([^"\\]*)"[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_COMMA, _QUOTE, _OPEN_ARRAY, _OPEN_OBJECT, _CLOSE_ARRAY, _CLOSE_OBJECT = b',"[{]}'
+
+
+class _Walked(NamedTuple):
+    """The whole pieces of a container, where the piece begun after them starts, and where it ends (None = open)."""
+
+    pieces: list[bytes]
+    rest: int
+    end: int | None
+
+
+def _walk(buffer: bytes) -> _Walked:
+    """Cut the array or object that the buffer starts with at its own commas, by structure alone. Raises Malformed."""
+    pieces: list[bytes] = []
+    closers: list[int] = []
+    rest = 1
+    for token in _TOKEN.finditer(buffer, 1):
+        start, end = token.span()
+        if end - start > 1:
+            continue
+        mark = buffer[start]
+        if mark == _COMMA:
+            if not closers:
+                pieces.append(_piece(buffer[rest:start]))
+                rest = end
+        elif mark == _OPEN_OBJECT:
+            closers.append(_CLOSE_OBJECT)
+        elif mark == _OPEN_ARRAY:
+            closers.append(_CLOSE_ARRAY)
+        elif mark == _QUOTE:  # a text that goes on behind the buffer's end
+            break
+        elif closers:
+            if mark != closers.pop():
+                raise Malformed("JSON whose brackets do not match")
+        elif mark != (_CLOSE_ARRAY if buffer[0] == _OPEN_ARRAY else _CLOSE_OBJECT):
+            raise Malformed("JSON whose brackets do not match")
+        else:
+            if pieces or buffer[rest:start].strip(SPACE):
+                pieces.append(_piece(buffer[rest:start]))
+            return _Walked(pieces, end, end)
+    return _Walked(pieces, rest, None)
+
+
+def _piece(text: bytes) -> bytes:
+    piece = text.strip(SPACE)
+    if not piece:
+        raise Malformed("JSON with a comma and nothing beside it")
+    return piece
+
+
+def _walk_to_end(buffer: bytes) -> list[bytes]:
+    walked = _walk(buffer)
+    if walked.end is None:
+        raise Malformed("JSON that is cut off")
+    if buffer[walked.end :].strip(SPACE):
+        raise Malformed("JSON with something behind its end")
+    return walked.pieces
+
+
+def _walk_page(body: bytes) -> Page:
+    members: dict[str, bytes] = {}
+    for piece in _walk_to_end(body):
+        if match := _MEMBER.match(piece):
+            members[match[1].decode("utf-8", "replace").lower()] = piece[match.end() :]
+    results = members.get("results", b"")
+    if not results.startswith(b"["):
+        raise Malformed("a page without results")
+    try:
+        links = msgspec.json.decode(members.get("_links", b"null"), type=dict[str, Any] | None)
+    except _REFUSED as error:
+        raise Malformed("a page whose links cannot be read") from error
+    return Page(_walk_to_end(results), _next_href(links))
+
+
+def _next_href(links: Mapping[str, Any] | None) -> str | None:
+    link = pick(links or {}, "next")
+    href = pick(link, "href") if isinstance(link, Mapping) else link
+    if href is not None and not isinstance(href, str):
+        raise Malformed("a next link that is no text")
+    return href or None
