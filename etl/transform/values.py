@@ -1,0 +1,250 @@
+"""Turns what a JSON document holds into Python values, or says why it cannot; it must not know any field by name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from functools import cache, lru_cache
+from typing import Any
+
+import msgspec
+import orjson
+
+from etl.transform.records import Verbatim, path_to
+
+Raw = bytes | memoryview | msgspec.Raw
+"""One undecoded document."""
+
+LONGEST_WORD = 255
+LONGEST_UID = 64
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_REPLACED = re.compile("[\x00\ud800-\udfff]")  # no database stores them all
+_WHOLE_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,20}\s*")
+_TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:\.[0-9]*)?)?")
+_NEGATIVE_ZERO = re.compile(rb"-0\s*[,\]}]")
+
+
+class Unreadable(Exception):
+    """A value that is not what its field holds: where it is (a JSON path) and what is wrong."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}")
+
+
+# Decoding ------------------------------------------------------------------------------------------------------
+
+
+def decode(raw: Raw) -> Any:
+    """Decode a document, fast where that loses nothing but the digits of floats (see ``may_have_lost_digits``).
+
+    NUL and lone surrogates become U+FFFD, the last of equal keys wins. Raises Unreadable, for NaN and Infinity too.
+    """
+    data = bytes(raw).removeprefix(_BYTE_ORDER_MARK)
+    if b"\\" not in data or rb"\u0000" not in data:
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError:
+            pass  # not JSON at all, or a lone surrogate, NaN, 1e400: the slow decoder tells
+    return decode_exactly(data)
+
+
+def decode_exactly(raw: Raw) -> Any:
+    """Decode a document as ``decode`` does, with every number as Verbatim."""
+    try:
+        return _clean(_exact.decode(bytes(raw).removeprefix(_BYTE_ORDER_MARK).decode()), "$")
+    except UnicodeDecodeError as error:
+        raise Unreadable("$", f"not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise Unreadable("$", f"not JSON: {error.msg} at character {error.pos}") from error
+    except RecursionError as error:
+        raise Unreadable("$", "nested too deeply") from error
+
+
+def may_have_lost_digits(value: Any, raw: Raw) -> bool:
+    """Tell whether ``decode`` may have changed how a number in this value was written (1.10, 30 digits, -0)."""
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, float) or (each == 0 and type(each) is int and _NEGATIVE_ZERO.search(bytes(raw))):
+            return True
+        if isinstance(each, dict):
+            pending += each.values()
+        elif isinstance(each, list):
+            pending += each
+    return False
+
+
+class _NotJson(Verbatim):
+    """NaN, Infinity or -Infinity: Python's decoder knows them, JSON does not."""
+
+
+_exact = json.JSONDecoder(parse_float=Verbatim, parse_int=Verbatim, parse_constant=_NotJson, strict=False)
+
+
+def _clean(value: Any, path: str) -> Any:
+    if isinstance(value, str):
+        return _REPLACED.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_clean(key, path): _clean(each, path_to(path, key)) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_clean(each, f"{path}[{index}]") for index, each in enumerate(value)]
+    if isinstance(value, _NotJson):
+        raise Unreadable(_REPLACED.sub("\ufffd", path), f"{value.text} is not a number that JSON knows")
+    return value
+
+
+# Objects -------------------------------------------------------------------------------------------------------
+
+
+def members(value: Any, path: str, documented: frozenset[str]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Split an object into the keys we know, as documented whatever their case, and the unknown ones as sent.
+
+    Null is an object without keys; anything else than an object is Unreadable.
+    """
+    if value is None:
+        return {}, {}
+    if not isinstance(value, dict):
+        raise Unreadable(path, f"{_shown(value)} is not an object")
+    if value.keys() <= documented:
+        return value, {}
+    spellings = _spellings(documented)
+    known: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
+    for key, each in value.items():
+        if key in documented:
+            known[key] = each
+        elif name := spellings.get(key.lower()):
+            known[name] = each
+        else:
+            unknown[key] = each
+    return known, unknown
+
+
+@cache
+def _spellings(documented: frozenset[str]) -> Mapping[str, str]:
+    return {name.lower(): name for name in documented}
+
+
+# Scalars: each takes a value and its path, returns None for null, and raises Unreadable ---------------------------
+
+
+def text(value: Any, path: str) -> str | None:
+    """Read text of any length."""
+    if value is None or type(value) is str:
+        return value
+    raise Unreadable(path, f"{_shown(value)} is not text")
+
+
+Vocabulary = Mapping[str, str]
+UnknownWords = list[tuple[str, str]]
+
+
+def vocabulary(*words: str) -> Vocabulary:
+    """Make a vocabulary that ``word`` looks words up in: each as v8 spells it."""
+    return {word.lower(): word for word in words} | {word: word for word in words}
+
+
+def word(value: Any, path: str, known: Vocabulary, unknown: UnknownWords) -> str | None:
+    """Read a word as v8 spells it, whatever its case; one that we don't know is kept as sent and noted."""
+    if not text(value, path):
+        return None
+    if spelled := known.get(value) or known.get(value.lower()):
+        return spelled
+    if len(value) > LONGEST_WORD:
+        raise Unreadable(path, f"a word of {len(value)} characters; at most {LONGEST_WORD} are stored")
+    unknown.append((path, value))
+    return str(value)
+
+
+def boolean(value: Any, path: str) -> bool | None:
+    """Read true or false, also as text in any case (v1 writes ``"true"``)."""
+    if value is None or value is True or value is False:
+        return value
+    if type(value) is str and (spelled := value.lower()) in ("true", "false"):
+        return spelled == "true"
+    raise Unreadable(path, f"{_shown(value)} is neither true nor false")
+
+
+def integer(value: Any, path: str, *, bits: int = 32) -> int | None:
+    """Read a signed whole number of so many bits, also as text (``"5"``) or with an empty fraction (``5.0``)."""
+    if value is None:
+        return None
+    number = value if type(value) is int else _whole(value)
+    limit = 1 << (bits - 1)
+    if number is None or not -limit <= number < limit:
+        raise Unreadable(path, f"{_shown(value)} is not a whole number from {-limit} to {limit - 1}")
+    return number
+
+
+def instant(value: Any, path: str) -> datetime | None:
+    """Read a .NET timestamp as an aware datetime in UTC; digits beyond microseconds are cut, no zone means UTC.
+
+    Empty text and any instant of the year 1 (.NET's DateTime.MinValue) mean never: None.
+    """
+    if not value and (value is None or value == ""):
+        return None
+    # fromisoformat alone would take dates without a time, and weeks.
+    if type(value) is str and len(value) >= 19 and value[7] == "-" and value[10] in "Tt ":
+        try:
+            at = datetime.fromisoformat(value)
+            if at.year == 1:
+                return None
+            if at.tzinfo is UTC:
+                return at
+            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            pass  # told below, like all the rest
+    raise Unreadable(path, f"{_shown(value)} is not a timestamp")
+
+
+def time_of_day(value: Any, path: str) -> str | None:
+    """Read a local time of day as text HH:MM:SS, from ``8:00`` too; a fraction of a second is cut."""
+    if not text(value, path):
+        return None
+    if spelled := _time_of_day(value):
+        return spelled
+    raise Unreadable(path, f"{_shown(value)} is not a time of day")
+
+
+def uid(value: Any, path: str) -> str | None:
+    """Read an id: lower case, None where it is empty, Unreadable beyond 64 characters."""
+    if not text(value, path):
+        return None
+    spelled: str = value.strip().lower()
+    if len(spelled) > LONGEST_UID:
+        raise Unreadable(path, f"an id of {len(spelled)} characters; at most {LONGEST_UID} are stored")
+    return spelled or None
+
+
+@lru_cache(maxsize=4096)
+def _time_of_day(value: str) -> str | None:
+    match = _TIME_OF_DAY.fullmatch(value)
+    return f"{match[1]:0>2}:{match[2]}:{match[3] or '00'}" if match else None
+
+
+def _whole(value: Any) -> int | None:
+    if type(value) is str:
+        return int(value) if _WHOLE_NUMBER.fullmatch(value) else None
+    if type(value) is float:
+        return int(value) if value.is_integer() and abs(value) < 2**53 else None  # beyond, floats skip numbers
+    if type(value) is Verbatim:
+        try:
+            exact = Decimal(value.text)
+        except InvalidOperation:  # an exponent beyond all bounds
+            return None
+        return int(exact) if abs(exact.adjusted()) < 30 and exact == exact.to_integral_value() else None
+    return None
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    shown = value.text if isinstance(value, Verbatim) else json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= 60 else f"{shown[:60]}..."

@@ -1,0 +1,68 @@
+"""Reads a backup window into a mask of 168 hours; it must not know which of a job's windows it reads."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from etl.transform import values
+
+HOURS_A_WEEK = 168
+
+# v1 writes the hours into backupIntervalsArray, later versions into backupWindow.
+_KEYS = frozenset({"backupWindow", "backupIntervalsArray", "minuteOffset"})
+
+# What an array of plain booleans becomes in one translation of its JSON text: true -> 1, false -> 0; whatever else an
+# entry may be leaves a "?" behind.
+_HOURS = bytes({ord("t"): ord("1"), ord("f"): ord("0")}.get(each, ord("?")) for each in range(256))
+_DROPPED = b"rueals,"
+
+
+class Window(NamedTuple):
+    """A mask of 168 characters 1/0, Sunday 00:00 first (None = no mask was sent), and its offset from UTC."""
+
+    mask: str | None
+    minute_offset: int | None
+    unknown: dict[str, Any]
+
+
+_NONE = Window(None, None, {})
+
+
+def read_window(value: Any, path: str) -> Window:
+    """Read the window settings at this path, in v1's shape or the later one. Raises Unreadable."""
+    if value is None:
+        return _NONE
+    known, unknown = values.members(value, path, _KEYS)
+    hours, minute_offset = known.get("backupWindow"), known.get("minuteOffset")
+    if hours is None:
+        mask = read_mask(known.get("backupIntervalsArray"), f"{path}.backupIntervalsArray")
+    else:
+        mask = read_mask(hours, f"{path}.backupWindow")
+    return Window(mask, values.integer(minute_offset, f"{path}.minuteOffset"), unknown)
+
+
+def read_mask(value: Any, path: str) -> str | None:
+    """Read 168 booleans, real or text, as characters 1 (allowed) and 0. Raises Unreadable."""
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise values.Unreadable(path, "the hours of a window are not an array")
+    if len(value) != HOURS_A_WEEK:
+        raise values.Unreadable(
+            path, f"a window of {len(value)} hours; {HOURS_A_WEEK} are needed (7 days of 24 hours, Sunday 00:00 first)"
+        )
+    try:
+        mask = orjson.dumps(value)[1:-1].translate(_HOURS, _DROPPED)
+    except orjson.JSONEncodeError:  # a number of the exact decoder
+        mask = b"?"
+    if b"?" not in mask:
+        return mask.decode()
+    return "".join("1" if _hour(each, f"{path}[{index}]") else "0" for index, each in enumerate(value))
+
+
+def _hour(value: Any, path: str) -> bool:
+    if value is None:
+        raise values.Unreadable(path, "null is neither true nor false")
+    return bool(values.boolean(value, path))
