@@ -1,0 +1,91 @@
+"""The ledger: what each pass did, what could not be read, where to go on; it must not know jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Index, Integer, PrimaryKeyConstraint, UniqueConstraint
+
+from etl.warehouse.tables.schema import column, define, flag, instant, key, reference
+from etl.warehouse.types import long_text, word
+
+
+def _error() -> tuple[Any, ...]:
+    return (
+        column("error_kind", word(64), "Kind of the error; NULL = none"),
+        column("error_message", long_text(), "What happened, where, and what to do next"),
+    )
+
+
+sync_run = define(
+    "sync_run",
+    "One row per pass over one server",
+    key(),
+    reference("server_id", "server", "The server"),
+    column("triggered_by", word(32), "What started the pass: sync, run, demo, file, retry", nullable=False),
+    column("status", word(16), "running, succeeded, partial, failed or abandoned", nullable=False),
+    instant("started_at", "Start of the pass", nullable=False),
+    instant("finished_at", "End of the pass"),
+    instant("observed_at", "Observation instant: taken just before the first jobs request"),
+    *flag("is_clock_adjusted", "the server's observations lay ahead of this machine's clock", nullable=False),
+    *flag("is_mass_removal_allowed", "the guard against mass removal was lifted for this pass", nullable=False),
+    column("host", word(), "Machine that ran the pass", nullable=False),
+    column("pid", Integer(), "Process that ran the pass", nullable=False),
+    column("requests", Integer(), "HTTP requests sent", nullable=False),
+    column("bytes_received", BigInteger(), "Bytes of response bodies", nullable=False),
+    *_error(),
+    Index(None, "server_id", "status"),  # the running pass of a server
+    Index(None, "server_id", "started_at"),  # the last passes of a server
+)
+
+sync_run_stream = define(
+    "sync_run_stream",
+    "One row per pass and stream of documents",
+    reference("sync_run_id", "sync_run", "The pass"),
+    column("stream", word(32), "jobs, copy_jobs, ..", nullable=False),
+    column("status", word(16), "succeeded, partial or failed", nullable=False),
+    instant("complete_from", "The stream is known completely from here .."),
+    instant("complete_to", ".. to here; NULL = not a whole walk"),
+    *(
+        column(name, Integer(), comment, nullable=False)
+        for name, comment in (
+            ("seen", "Documents seen"),
+            ("added", "Objects seen for the first time or again after a removal"),
+            ("changed", "Objects whose definition or status changed"),
+            ("unchanged", "Objects without any change"),
+            ("removed", "Objects found gone"),
+            ("rejected", "Documents that could not be read"),
+        )
+    ),
+    *_error(),
+    PrimaryKeyConstraint("sync_run_id", "stream"),
+)
+
+rejected_document = define(
+    "rejected_document",
+    "One row per document that could not be read",
+    key(),
+    reference("server_id", "server", "The server"),
+    column("stream", word(32), "jobs, copy_jobs, ..", nullable=False),
+    column("document_uid", word(64), "Its id, lower case; where that cannot be told, its digest", nullable=False),
+    column("api_version", word(8), "API version it was written in", nullable=False),
+    *flag("is_from_file", "it came from a file, not from the server", nullable=False),
+    column("reason", long_text(), "Why it could not be read", nullable=False),
+    column("json_path", long_text(), "Where in the document", nullable=False),
+    column("document", long_text(), "Its text, at most 256 KiB", nullable=False),
+    instant("first_seen_at", "When it was first rejected", nullable=False),
+    instant("last_seen_at", "When it was last rejected", nullable=False),
+    column("occurrences", Integer(), "How often it was rejected", nullable=False),
+    instant("resolved_at", "When a good document of that id was read; NULL = open"),
+    UniqueConstraint("server_id", "stream", "document_uid"),
+)
+
+sync_cursor = define(
+    "sync_cursor",
+    "Where an incremental stream goes on",
+    reference("server_id", "server", "The server"),
+    column("stream", word(32), "The stream", nullable=False),
+    column("value", long_text(), "The cursor", nullable=False),
+    instant("updated_at", "When it last moved", nullable=False),
+    PrimaryKeyConstraint("server_id", "stream"),
+)

@@ -1,0 +1,58 @@
+"""Run the migrations on the connection that the program hands over, or, for developers, on the URL of alembic.ini."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from alembic import context
+from sqlalchemy import Connection
+
+from etl.warehouse.engine import open_engine
+from etl.warehouse.tables import metadata
+from etl.warehouse.types import UtcDateTime
+
+
+def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
+    """Write our own type by its name into new migrations."""
+    if kind == "type" and isinstance(item, UtcDateTime):
+        autogen.imports.add("from etl.warehouse.types import UtcDateTime")
+        return "UtcDateTime()"
+    return False
+
+
+def migrate(connection: Connection) -> None:
+    """Run on one connection. SQLite: a batch rebuild needs foreign keys off, which only works outside a transaction."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite:
+        connection.commit()
+        _switch_foreign_keys(connection, "OFF")
+        connection = connection.execution_options(writes=True)
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        render_item=render_item,
+        render_as_batch=is_sqlite,
+        compare_type=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+        if is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
+            raise RuntimeError(f"the migration would leave a dangling foreign key: {tuple(broken)}")
+    if is_sqlite:
+        connection.commit()
+        _switch_foreign_keys(connection, "ON")
+
+
+def _switch_foreign_keys(connection: Connection, state: str) -> None:
+    cursor = connection.connection.cursor()  # the driver's own: SQLAlchemy would begin a transaction first
+    cursor.execute(f"PRAGMA foreign_keys = {state}")
+    cursor.close()
+
+
+if (given := context.config.attributes.get("connection")) is not None:
+    migrate(given)
+else:
+    url = os.environ.get("VB365_ETL_DATABASE__URL") or context.config.get_main_option("sqlalchemy.url") or ""
+    with open_engine(url).connect() as opened:
+        migrate(opened)
