@@ -1,0 +1,413 @@
+"""What a reading of jobs changes in their history: a pure function of what is known and what was seen (H1 to H10).
+
+This file must not know SQL, surrogate keys beyond passing them on, or the time of day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from etl.transform.records import (
+    DEFINITION_FIELDS,
+    PATH_SINCE_REVISION,
+    SCHEDULE_FIELDS,
+    STATUS_FIELDS,
+    TRANSFORM_REVISION,
+    JobRecord,
+    Kind,
+    Link,
+    Schedule,
+    in_normal_form,
+    known_fields,
+    version_bit,
+)
+
+ALL_ALLOWED = "1" * 168
+_WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+_WINDOWS = (
+    ("is_window_enabled", "window"),
+    ("is_periodic_window_enabled", "periodic_window"),
+)
+_WINDOW_FIELDS = frozenset(name for pair in _WINDOWS for name in pair)
+_PLAIN_SCHEDULE_FIELDS = tuple(name for name in SCHEDULE_FIELDS if name not in _WINDOW_FIELDS)
+_VOLATILE_AFTER = 3  # changes in as many observations in a row (H7)
+
+Extra = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a job is set to do (H1), who has read it, and the unknown fields by API version."""
+
+    values: Mapping[str, str | bool | None]
+    schedule: Schedule
+    read_by: int
+    extras: Mapping[int, Extra] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What moves by itself (H2), and who has read it."""
+
+    values: Mapping[str, Any]
+    read_by: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownJob:
+    """A job as the database knows it: its latest version, its open status, its own last observation."""
+
+    id: int
+    kind: Kind
+    job_uid: str
+    is_present: bool
+    observed_at: datetime | None
+    version_id: int | None
+    version_number: int
+    definition: Definition | None
+    status_id: int | None
+    status: Status | None
+    transform_revision: int
+    links: frozenset[Link]
+    running_changes: frozenset[str] = frozenset()  # paths of extra that changed in the last two observations
+
+
+class FieldChange(NamedTuple):
+    """One changed field: its canonical path and both values as text."""
+
+    field: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobDiff:
+    """What one reading does to one job.
+
+    ``definition`` and ``status`` are what holds after it. ``opens_version`` and ``opens_status`` say that they
+    begin new rows; ``fills_version`` and ``fills_status`` that they complete the open rows in place (H5).
+    """
+
+    record: JobRecord
+    known: KnownJob | None
+    change_type: str | None
+    definition: Definition
+    status: Status
+    opens_version: bool
+    opens_status: bool
+    fills_version: bool
+    fills_status: bool
+    fills_extra: bool
+    changes: tuple[FieldChange, ...]
+    volatile: tuple[str, ...]
+    links_changed: bool
+
+    @property
+    def version_number(self) -> int:
+        number = self.known.version_number if self.known else 0
+        return number + 1 if self.opens_version else number
+
+    @property
+    def is_change(self) -> bool:
+        return self.opens_version or self.opens_status
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a batch of readings does: one diff per job seen, and the jobs confirmed gone."""
+
+    seen: tuple[JobDiff, ...]
+    gone: tuple[KnownJob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What diff needs besides: the server's volatile paths, and the names of what records refer to."""
+
+    volatile: frozenset[str] = frozenset()
+    names: Mapping[tuple[str, str], str | None] = field(default_factory=dict)  # (field, uid) -> name
+
+
+def diff(
+    known: Mapping[str, KnownJob], seen: Iterable[JobRecord], confirmed_gone: Collection[str], context: Context
+) -> Changes:
+    """Compare readings with what is known; absence alone means nothing, only ``confirmed_gone`` does."""
+    return Changes(
+        seen=tuple(_job(known.get(record.job_uid), record, context) for record in seen),
+        gone=tuple(known[uid] for uid in confirmed_gone if uid in known and known[uid].is_present),
+    )
+
+
+def _job(known: KnownJob | None, record: JobRecord, context: Context) -> JobDiff:
+    bit = version_bit(record.api_version)
+    if known is None or known.definition is None:
+        return JobDiff(
+            record=record,
+            known=known,
+            change_type="created",
+            definition=_first_definition(record, context, bit),
+            status=_new_status(record, bit),
+            opens_version=True,
+            opens_status=True,
+            fills_version=False,
+            fills_status=False,
+            fills_extra=False,
+            changes=(),
+            volatile=(),
+            links_changed=True,
+        )
+    definition, changes, fills_version, fills_extra = _compare_definition(known, known.definition, record, context)
+    returned = not known.is_present
+    opens_version = returned or bool(changes)
+    if opens_version:
+        status, opens_status, fills_status = _new_status(record, bit), True, False
+    else:
+        status, opens_status, fills_status = _compare_status(known, record, bit)
+    return JobDiff(
+        record=record,
+        known=known,
+        change_type="returned" if returned else "changed" if changes else None,
+        definition=definition,
+        status=status,
+        opens_version=opens_version,
+        opens_status=opens_status,
+        fills_version=fills_version and not opens_version,
+        fills_status=fills_status,
+        fills_extra=fills_extra and not opens_version,
+        changes=changes,
+        volatile=_newly_volatile(known, changes),
+        links_changed=frozenset(record.links) != known.links,
+    )
+
+
+# Definition ----------------------------------------------------------------------------------------------------
+
+
+def _first_definition(record: JobRecord, context: Context, bit: int) -> Definition:
+    values = {name: getattr(record, name) for name in DEFINITION_FIELDS}
+    extra = _without(record.extra, context.volatile)
+    return Definition(values, record.schedule, bit, {record.api_version: extra} if extra else {})
+
+
+def _compare_definition(
+    known: KnownJob, old: Definition, record: JobRecord, context: Context
+) -> tuple[Definition, tuple[FieldChange, ...], bool, bool]:
+    """Return the definition that holds now, what changed, and whether fields or the extra were merely learned."""
+    bit = version_bit(record.api_version)
+    knows = known_fields(record.kind, old.read_by, known.transform_revision)
+    values, changed = _merge_values(old, record, knows)
+    schedule, changed_policy = _merge_schedule(old.schedule, record, knows)
+    extras, extra_changes, learned_extra = _merge_extra(old, record, context)
+    readers = _readers(known, old.read_by)
+    if not (changed or changed_policy or extra_changes):
+        read_by = readers | bit
+        learned = read_by != old.read_by or schedule != old.schedule or values != old.values
+        return Definition(values, schedule, read_by, extras), (), learned, learned_extra
+    # Values that this reading does not carry are inherited, and with them their readers; but what the old type
+    # of schedule left empty is no knowledge of the new type's fields.
+    read_by = bit if schedule.schedule_type != old.schedule.schedule_type else readers | bit
+    changes = (
+        *_value_changes(old, values, knows, context),
+        *_schedule_changes(old.schedule, schedule, changed_policy),
+        *extra_changes,
+    )
+    return Definition(values, schedule, read_by, extras), changes, False, False
+
+
+def _readers(known: KnownJob, read_by: int) -> int:
+    """Return the API versions that have read a row as today's transform reads; an older one knew less."""
+    return 0 if known.transform_revision < TRANSFORM_REVISION else read_by
+
+
+def _merge_values(
+    old: Definition, record: JobRecord, knows: frozenset[str]
+) -> tuple[Mapping[str, str | bool | None], bool]:
+    carried = record.carried
+    merged = {name: getattr(record, name) if name in carried else old.values[name] for name in DEFINITION_FIELDS}
+    if merged == old.values:
+        return old.values, False
+    return merged, any(
+        merged[name] != old.values[name] and (name in knows or old.values[name] is not None)
+        for name in DEFINITION_FIELDS
+    )
+
+
+def _merge_schedule(old: Schedule, record: JobRecord, knows: frozenset[str]) -> tuple[Schedule, frozenset[str]]:
+    """Return the policy that holds now, and the names of the fields that changed rather than were learned."""
+    new = record.schedule
+    if new == old:
+        return old, frozenset()
+    carried = record.carried
+    merged: dict[str, Any] = {}
+    changed: set[str] = set()
+    for name in _PLAIN_SCHEDULE_FIELDS:
+        before, after = getattr(old, name), getattr(new, name)
+        if name in carried and before != after:
+            merged[name] = after
+            if name in knows or before is not None:
+                changed.add(name)
+    for flag, mask in _WINDOWS:
+        if flag not in carried and mask not in carried:
+            continue
+        before = (getattr(old, flag), getattr(old, mask))
+        after = (getattr(new, flag), getattr(new, mask) if mask in carried else before[1])
+        (merged[flag], merged[mask]), window_changed = _merge_window(before, after, is_known=mask in knows)
+        if window_changed:
+            changed |= {flag, mask}
+    as_merged = replace(old, **merged)
+    schedule = in_normal_form(as_merged)
+    # What the new type does not use has gone, whether this reading carries it or not.
+    changed.update(name for name in SCHEDULE_FIELDS if getattr(schedule, name) != getattr(as_merged, name))
+    return schedule, frozenset(changed)
+
+
+Window = tuple[bool | None, str | None]  # flag, mask
+
+
+def _merge_window(old: Window, new: Window, *, is_known: bool) -> tuple[Window, bool]:
+    """Return the window that holds now and whether it changed; without both flags, effective windows count (H6)."""
+    if not is_known and old == (None, None):
+        return new, False
+    if old[0] is not None and new[0] is not None:
+        return new, old != new
+    if _effective(old) == _effective(new):
+        return (new if new[0] is not None else old), False
+    if old[0] is not None and new[0] is None:  # the flag is what the effective window implies
+        return ((False, old[1]) if _effective(new) is None else (True, new[1])), True
+    return new, True
+
+
+def _effective(window: Window) -> str | None:
+    """Return the mask that restricts the job, None where every hour is allowed."""
+    flag, mask = window
+    return None if flag is False or mask == ALL_ALLOWED else mask
+
+
+def _merge_extra(
+    definition: Definition, record: JobRecord, context: Context
+) -> tuple[Mapping[int, Extra], tuple[FieldChange, ...], bool]:
+    """Compare the unknown fields with the same API version's own; another version's first reading adds its own.
+
+    What one version showed to have changed, the others may show too: that is the same change, not a second one.
+    """
+    version = record.api_version
+    left_out = context.volatile | PATH_SINCE_REVISION.keys()
+    new = _without(record.extra, left_out)
+    others = {each: _without(extra, left_out) for each, extra in definition.extras.items()}
+    stored = others.pop(version, None)
+    merged = {**others, version: new} if new else others
+    if new == (stored or {}):
+        return merged, (), False
+    if stored is None and not (definition.read_by & version_bit(version)):
+        return merged, (), True
+    old = stored or {}
+    changes = tuple(
+        FieldChange(f"extra.{path}", old.get(path), new.get(path))
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path) != new.get(path)
+        and (path in old or all(extra.get(path) != new[path] for extra in others.values()))
+    )
+    return {each: _followed(extra, changes) for each, extra in merged.items()}, changes, not changes
+
+
+def _followed(extra: Extra, changes: Iterable[FieldChange]) -> Extra:
+    """Make the changes that another API version showed, where this one had shown the same before."""
+    followed: dict[str, str | None] = dict(extra)
+    for name, old, new in changes:
+        path = name.removeprefix("extra.")
+        if old is not None and extra.get(path) == old:
+            followed[path] = new
+    return {path: text for path, text in followed.items() if text is not None}
+
+
+def _without(extra: Extra, left_out: Set[str]) -> Extra:
+    if not extra or not left_out:
+        return extra
+    return {path: text for path, text in extra.items() if path not in left_out}
+
+
+def _newly_volatile(known: KnownJob, changes: tuple[FieldChange, ...]) -> tuple[str, ...]:
+    if not known.running_changes:
+        return ()
+    return tuple(
+        change.field.removeprefix("extra.")
+        for change in changes
+        if change.field.startswith("extra.") and change.field in known.running_changes
+    )
+
+
+# Status --------------------------------------------------------------------------------------------------------
+
+
+def _new_status(record: JobRecord, bit: int) -> Status:
+    return Status({name: getattr(record, name) for name in STATUS_FIELDS}, bit)
+
+
+def _compare_status(known: KnownJob, record: JobRecord, bit: int) -> tuple[Status, bool, bool]:
+    """Return the status that holds now, whether it begins a new interval, whether the open row merely learns."""
+    old = known.status
+    if old is None:
+        return _new_status(record, bit), True, False
+    knows = known_fields(record.kind, old.read_by, known.transform_revision)
+    merged = dict(old.values)
+    for name in STATUS_FIELDS:
+        if name not in record.carried:
+            continue
+        before, after = merged[name], getattr(record, name)
+        if before != after and (name in knows or before is not None):
+            return _new_status(record, bit), True, False
+        merged[name] = after
+    read_by = _readers(known, old.read_by) | bit
+    return Status(merged, read_by), False, read_by != old.read_by or merged != old.values
+
+
+# Changes as text -----------------------------------------------------------------------------------------------
+
+
+def _value_changes(
+    old: Definition, values: Mapping[str, str | bool | None], knows: frozenset[str], context: Context
+) -> Iterable[FieldChange]:
+    for name in DEFINITION_FIELDS:
+        before, after = old.values[name], values[name]
+        if before != after and (name in knows or before is not None):
+            if name.endswith("_uid"):
+                yield FieldChange(
+                    name.removesuffix("_uid"), _reference(name, before, context), _reference(name, after, context)
+                )
+            else:
+                yield FieldChange(name, _text(before), _text(after))
+
+
+def _schedule_changes(old: Schedule, new: Schedule, changed: frozenset[str]) -> Iterable[FieldChange]:
+    for name in SCHEDULE_FIELDS:
+        before, after = getattr(old, name), getattr(new, name)
+        if name not in changed or before == after:
+            continue
+        if name in ("window", "periodic_window"):
+            yield from _window_changes(name, before, after)
+        else:
+            yield FieldChange(f"schedule.{name}", _text(before), _text(after))
+
+
+def _window_changes(name: str, before: str | None, after: str | None) -> Iterable[FieldChange]:
+    for day, weekday in enumerate(_WEEKDAYS):
+        hours = slice(24 * day, 24 * day + 24)
+        old, new = before and before[hours], after and after[hours]
+        if old != new:
+            yield FieldChange(f"{name}.{weekday}", old, new)
+
+
+def _reference(name: str, uid: str | bool | None, context: Context) -> str | None:
+    """Write a reference as ``name (uid)``; just ``(uid)`` while the name is unknown."""
+    if uid is None:
+        return None
+    return f"{context.names.get((name, str(uid))) or ''} ({uid})".strip()
+
+
+def _text(value: str | bool | int | None) -> str | None:
+    return None if value is None else str(int(value)) if isinstance(value, bool) else str(value)

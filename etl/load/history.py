@@ -1,0 +1,356 @@
+"""The only writer of job, job_version, job_status, job_change and job_link (H1 to H10).
+
+A batch is written in a fixed number of statements, whatever the number of jobs. This file must not know how a
+job is compared (diff) or when it was looked at (the pass hands that down).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, select, update
+
+from etl.load.bulk import batches, insert_missing, insert_rows, is_among, update_rows, update_where
+from etl.load.diff import Changes, Context, JobDiff, diff
+from etl.load.known import complete_at, job_ids, json_path, known_jobs, volatile_paths
+from etl.load.references import References, number
+from etl.transform.records import (
+    STREAM_OF_KIND,
+    TRANSFORM_REVISION,
+    JobRecord,
+    Kind,
+    Schedule,
+    nest_extra,
+)
+from etl.warehouse.tables import (
+    job,
+    job_change,
+    job_link,
+    job_status,
+    job_version,
+    job_version_extra,
+    server,
+    volatile_field,
+)
+from etl.warehouse.types import UtcDateTime
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many jobs a pass added, changed and removed, and which fields it found to be volatile."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    volatile: tuple[str, ...] = ()
+
+
+class JobHistory:
+    """Writes what one pass saw of one kind of jobs, within the transaction that it is given."""
+
+    def __init__(self, connection: Connection, server_id: int, run_id: int, kind: Kind, observed_at: datetime) -> None:
+        self._connection = connection
+        self._server_id, self._run_id, self._kind, self._observed_at = server_id, run_id, kind, observed_at
+        self._whole_walk_at = complete_at(connection, server_id, kind)
+        self._volatile = volatile_paths(connection, server_id, kind)
+        self._references = References(connection, server_id, observed_at)
+        self.counts = Counts()
+
+    def compare(self, records: Sequence[JobRecord], gone: Collection[str] = ()) -> Changes:
+        """Compare one batch with what is known; stubs of what the records refer to are made on the way."""
+        uids = [*(record.job_uid for record in records), *gone]
+        known = known_jobs(self._connection, self._server_id, self._kind, uids, self._whole_walk_at)
+        self._references.learn(records, [each.definition for each in known.values() if each.definition])
+        return diff(known, records, gone, Context(self._volatile, self._references.names))
+
+    def write(self, changes: Changes) -> None:
+        """Write one batch of changes."""
+        self._count(changes)
+        self._close(changes)
+        schedules = self._references.schedule_ids(each.definition.schedule for each in changes.seen)
+        job_ids = self._write_jobs(changes.seen, schedules)
+        version_ids = self._write_versions(changes.seen, job_ids, schedules)
+        self._write_statuses(changes.seen, job_ids, version_ids)
+        self._write_changes(changes, job_ids, version_ids)
+        self._write_links(changes.seen, job_ids)
+        self._write_volatile(changes.seen)
+
+    def close(self, *, is_whole: bool, seen: Collection[str], held: Collection[str] = ()) -> None:
+        """Note what was observed (H9): ``seen`` were read now; ``held`` were listed or missing, but not read.
+
+        After a whole walk the walk's instant speaks for every job but the held ones; otherwise each job seen
+        carries its own.
+        """
+        conditions = (job.c.server_id == self._server_id, job.c.kind == self._kind, job.c.removed_at.is_(None))
+        moved: dict[str, Any] = {
+            "observed_at": self._observed_at,
+            "observed_epoch": int(self._observed_at.timestamp()),
+        }
+        if is_whole:
+            moved[f"{STREAM_OF_KIND[self._kind]}_complete_at"] = self._observed_at
+            own = self._connection.execute(
+                select(job.c.id, job.c.job_uid).where(*conditions, job.c.last_seen_at.is_not(None))
+            )
+            observed = [identifier for identifier, uid in own if uid not in held]
+            update_where(self._connection, job, job.c.id, observed, {"last_seen_at": None})
+            self._mark(held, {"last_seen_at": self._whole_walk_at}, *conditions, job.c.last_seen_at.is_(None))
+        else:
+            self._mark(seen, {"last_seen_at": self._observed_at}, *conditions)
+        self._connection.execute(update(server).where(server.c.id == self._server_id).values(**moved))
+
+    def _mark(self, uids: Collection[str], values: Mapping[str, Any], *conditions: ColumnElement[bool]) -> None:
+        for batch in batches(sorted(uids)):
+            ids = job_ids(self._connection, self._server_id, self._kind, batch)
+            marked = update(job).where(*conditions, is_among(self._connection, job.c.id, ids.values()))
+            self._connection.execute(marked.values(**values))
+
+    def _count(self, changes: Changes) -> None:
+        self.counts.removed += len(changes.gone)
+        for each in changes.seen:
+            if each.change_type in ("created", "returned"):
+                self.counts.added += 1
+            elif each.is_change:
+                self.counts.changed += 1
+
+    def _close(self, changes: Changes) -> None:
+        """Close what ends now: it and what follows share one instant (H4)."""
+        present = [each for each in changes.seen if each.known and each.known.is_present]
+        versions = [each.known for each in present if each.opens_version] + list(changes.gone)
+        statuses = [each.known for each in present if each.opens_status] + list(changes.gone)
+        ended = {"valid_to": self._observed_at, "is_current": 0, "open_key": None, "closed_by_run_id": self._run_id}
+        _update(self._connection, job_status, [known.status_id for known in statuses if known], ended)
+        _update(self._connection, job_version, [known.version_id for known in versions if known], ended)
+        last_seen = func.coalesce(job.c.last_seen_at, literal(self._whole_walk_at, UtcDateTime()))
+        gone = {"removed_at": self._observed_at, "changed_at": self._observed_at, "last_seen_at": last_seen}
+        _update(self._connection, job, [known.id for known in changes.gone], gone)
+
+    def _write_jobs(self, seen: Sequence[JobDiff], schedules: Mapping[Schedule, int]) -> Mapping[str, int]:
+        """Insert new jobs, bring the others' current values up to date; return every job's key by uid."""
+        new = [each for each in seen if each.known is None]
+        insert_rows(
+            self._connection,
+            job,
+            [
+                {
+                    "server_id": self._server_id,
+                    "kind": self._kind,
+                    "job_uid": each.record.job_uid,
+                    "first_seen_at": self._observed_at,
+                    "changed_at": self._observed_at,
+                    **self._current_values(each, schedules),
+                }
+                for each in new
+            ],
+        )
+        old = [(each.known.id, each) for each in seen if each.known]
+        for is_change in (True, False):
+            changed = {"changed_at": self._observed_at} if is_change else {}
+            update_rows(
+                self._connection,
+                job,
+                [
+                    {"id": identifier, **changed, **self._current_values(each, schedules)}
+                    for identifier, each in old
+                    if each.is_change is is_change
+                ],
+            )
+        ids = {each.record.job_uid: identifier for identifier, each in old}
+        for batch in batches([each.record.job_uid for each in new]):
+            ids |= job_ids(self._connection, self._server_id, self._kind, batch)
+        return ids
+
+    def _current_values(self, each: JobDiff, schedules: Mapping[Schedule, int]) -> dict[str, Any]:
+        record = each.record
+        return {
+            "version_number": each.version_number,
+            **self._definition(each, schedules),
+            **each.status.values,
+            "extra": nest_extra(record.extra) if record.extra else None,
+            "e_tag": record.e_tag,
+            "api_version": f"v{record.api_version}",
+            "transform_revision": TRANSFORM_REVISION,
+            "document_digest": record.digest,
+            "is_stub": 0,
+            "removed_at": None,
+        }
+
+    def _definition(self, each: JobDiff, schedules: Mapping[Schedule, int]) -> dict[str, Any]:
+        values, find = each.definition.values, self._references.id_of
+        return {
+            "name": values["name"],
+            "description": values["description"],
+            "backup_type": values["backup_type"],
+            "is_enabled": number(values["is_enabled"]),
+            "schedule_id": schedules.get(each.definition.schedule),
+            "organization_id": find("organization_uid", values["organization_uid"]),
+            "repository_id": find("repository_uid", values["repository_uid"]),
+            "proxy_id": find("proxy_uid", values["proxy_uid"]),
+            "parent_job_id": find("parent_job_uid", values["parent_job_uid"]),
+        }
+
+    def _write_versions(
+        self, seen: Sequence[JobDiff], job_ids: Mapping[str, int], schedules: Mapping[Schedule, int]
+    ) -> Mapping[int, int]:
+        """Open new versions and complete open ones in place; return every job's open version by job."""
+        opened = [each for each in seen if each.opens_version]
+        insert_rows(
+            self._connection,
+            job_version,
+            [
+                {
+                    "job_id": job_ids[each.record.job_uid],
+                    "version_number": each.version_number,
+                    **self._opened(),
+                    **self._definition(each, schedules),
+                    "read_by": each.definition.read_by,
+                }
+                for each in opened
+            ],
+        )
+        filled = [(each.known.version_id, each) for each in seen if each.known and each.fills_version]
+        update_rows(
+            self._connection,
+            job_version,
+            [
+                {"id": identifier, **self._definition(each, schedules), "read_by": each.definition.read_by}
+                for identifier, each in filled
+            ],
+        )
+        ids = {each.known.id: each.known.version_id for each in seen if each.known and each.known.version_id}
+        for batch in batches([job_ids[each.record.job_uid] for each in opened]):
+            found = select(job_version.c.job_id, job_version.c.id).where(
+                is_among(self._connection, job_version.c.job_id, batch), job_version.c.is_current == 1
+            )
+            ids.update((job_id, identifier) for job_id, identifier in self._connection.execute(found))
+        learned = [each for each in seen if each.fills_extra]
+        versions = {f"v{each.record.api_version}" for each in learned}
+        for batch in batches([ids[job_ids[each.record.job_uid]] for each in learned]):
+            self._connection.execute(
+                delete(job_version_extra).where(
+                    is_among(self._connection, job_version_extra.c.job_version_id, batch),
+                    job_version_extra.c.api_version.in_(versions),
+                )
+            )
+        extras = [
+            {
+                "job_version_id": ids[job_ids[each.record.job_uid]],
+                "api_version": f"v{version}",
+                "extra": nest_extra(extra),
+            }
+            for each in (*opened, *learned)
+            for version, extra in each.definition.extras.items()
+            if extra and (each.opens_version or version == each.record.api_version)
+        ]
+        insert_rows(self._connection, job_version_extra, extras)
+        return ids
+
+    def _opened(self) -> dict[str, Any]:
+        return {
+            "valid_from": self._observed_at,
+            "is_current": 1,
+            "open_key": 1,
+            "opened_by_run_id": self._run_id,
+        }
+
+    def _write_statuses(
+        self, seen: Sequence[JobDiff], job_ids: Mapping[str, int], version_ids: Mapping[int, int]
+    ) -> None:
+        rows = []
+        for each in seen:
+            if each.opens_status:
+                job_id = job_ids[each.record.job_uid]
+                owner = {"job_id": job_id, "job_version_id": version_ids[job_id]}
+                rows.append({**owner, **self._opened(), **each.status.values, "read_by": each.status.read_by})
+        insert_rows(self._connection, job_status, rows)
+        update_rows(
+            self._connection,
+            job_status,
+            [
+                {"id": each.known.status_id, **each.status.values, "read_by": each.status.read_by}
+                for each in seen
+                if each.known and each.fills_status
+            ],
+        )
+
+    def _write_changes(self, changes: Changes, job_ids: Mapping[str, int], version_ids: Mapping[int, int]) -> None:
+        rows: list[dict[str, Any]] = []
+        for each in changes.seen:
+            if not each.opens_version:
+                continue
+            job_id = job_ids[each.record.job_uid]
+            not_before = each.known.observed_at if each.known else None
+            if each.change_type != "changed":
+                rows.append(self._change(job_id, version_ids[job_id], str(each.change_type), not_before))
+            rows += [
+                self._change(job_id, version_ids[job_id], "changed", not_before, *change) for change in each.changes
+            ]
+        rows += [self._change(known.id, known.version_id, "removed", known.observed_at) for known in changes.gone]
+        insert_rows(self._connection, job_change, rows)
+
+    def _change(
+        self,
+        job_id: int,
+        version_id: int | None,
+        change_type: str,
+        not_before: datetime | None,
+        field: str | None = None,
+        old: str | None = None,
+        new: str | None = None,
+    ) -> dict[str, Any]:
+        return {
+            "job_id": job_id,
+            "job_version_id": version_id,
+            "change_type": change_type,
+            "field": field,
+            "old_value": old,
+            "new_value": new,
+            "detected_at": self._observed_at,
+            "not_before": not_before,
+            "run_id": self._run_id,
+        }
+
+    def _write_links(self, seen: Sequence[JobDiff], job_ids: Mapping[str, int]) -> None:
+        changed = [each for each in seen if each.links_changed]
+        for batch in batches([each.known.id for each in changed if each.known and each.known.links]):
+            self._connection.execute(delete(job_link).where(is_among(self._connection, job_link.c.job_id, batch)))
+        insert_rows(
+            self._connection,
+            job_link,
+            [
+                {
+                    "job_id": job_ids[each.record.job_uid],
+                    "rel": link.rel,
+                    "href": link.href,
+                    "target_type": link.target_type,
+                    "target_uid": link.target_uid,
+                }
+                for each in changed
+                for link in each.record.links
+            ],
+        )
+
+    def _write_volatile(self, seen: Sequence[JobDiff]) -> None:
+        found = {path: each.record.extra.get(path) for each in seen for path in each.volatile}
+        insert_missing(
+            self._connection,
+            volatile_field,
+            [
+                {
+                    "server_id": self._server_id,
+                    "stream": STREAM_OF_KIND[self._kind],
+                    "json_path": json_path(path),
+                    "since_at": self._observed_at,
+                    "example": found[path],
+                }
+                for path in sorted(found)
+            ],
+            "json_path",
+        )
+        self.counts.volatile += tuple(sorted(found))
+
+
+def _update(connection: Connection, target: Table, ids: Iterable[int | None], values: Mapping[str, Any]) -> None:
+    update_where(connection, target, target.c.id, [each for each in ids if each is not None], values)

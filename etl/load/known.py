@@ -1,0 +1,228 @@
+"""What the database knows of jobs, as the values that diff compares; it must not write anything."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, and_, select
+
+from etl.load.bulk import find_rows, is_among
+from etl.load.diff import Definition, Extra, KnownJob, Status
+from etl.transform.records import SCHEDULE_FIELDS, STATUS_FIELDS, STREAM_OF_KIND, Kind, Link, Schedule, flatten_extra
+from etl.warehouse.tables import (
+    backup_window,
+    job,
+    job_change,
+    job_link,
+    job_status,
+    job_version,
+    job_version_extra,
+    organization,
+    proxy,
+    repository,
+    schedule,
+    server,
+    volatile_field,
+)
+
+_window = backup_window.alias("known_window")
+_periodic_window = backup_window.alias("known_periodic_window")
+_parent = job.alias("known_parent")
+_plain_schedule = tuple(name for name in SCHEDULE_FIELDS if name not in ("window", "periodic_window"))
+_flags = tuple(name for name in SCHEDULE_FIELDS if name.startswith("is_"))
+
+_KNOWN = (
+    select(
+        job.c.id,
+        job.c.job_uid,
+        job.c.removed_at,
+        job.c.last_seen_at,
+        job.c.transform_revision,
+        job_version.c.id.label("version_id"),
+        job_version.c.version_number,
+        job_version.c.name,
+        job_version.c.description,
+        job_version.c.backup_type,
+        job_version.c.is_enabled,
+        job_version.c.read_by,
+        organization.c.organization_uid,
+        repository.c.repository_uid,
+        proxy.c.proxy_uid,
+        _parent.c.job_uid.label("parent_job_uid"),
+        *(schedule.c[name] for name in _plain_schedule),
+        _window.c.allowed_mask.label("window"),
+        _periodic_window.c.allowed_mask.label("periodic_window"),
+        job_status.c.id.label("status_id"),
+        job_status.c.read_by.label("status_read_by"),
+        *(job_status.c[name].label(f"status_{name}") for name in STATUS_FIELDS),
+    )
+    .select_from(job)
+    .outerjoin(
+        job_version,
+        and_(job_version.c.job_id == job.c.id, job_version.c.version_number == job.c.version_number),
+    )
+    .outerjoin(schedule, schedule.c.id == job_version.c.schedule_id)
+    .outerjoin(_window, _window.c.id == schedule.c.window_id)
+    .outerjoin(_periodic_window, _periodic_window.c.id == schedule.c.periodic_window_id)
+    .outerjoin(organization, organization.c.id == job_version.c.organization_id)
+    .outerjoin(repository, repository.c.id == job_version.c.repository_id)
+    .outerjoin(proxy, proxy.c.id == job_version.c.proxy_id)
+    .outerjoin(_parent, _parent.c.id == job_version.c.parent_job_id)
+    .outerjoin(job_status, and_(job_status.c.job_id == job.c.id, job_status.c.is_current == 1))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The present jobs of one kind on one server: every uid, and the digest of each document read last (H11)."""
+
+    uids: frozenset[str]
+    uid_of_digest: Mapping[bytes, str]
+
+
+def present_jobs(connection: Connection, server_id: int, kind: Kind) -> Present:
+    """Read uid and last document's digest of every present job: about 250 bytes a job in memory."""
+    rows = connection.execute(
+        select(job.c.job_uid, job.c.document_digest).where(
+            job.c.server_id == server_id, job.c.kind == kind, job.c.removed_at.is_(None), job.c.is_stub == 0
+        )
+    )
+    uid_of_digest = {bytes(digest): uid for uid, digest in rows if digest is not None}
+    return Present(frozenset(uid_of_digest.values()), uid_of_digest)
+
+
+def complete_at(connection: Connection, server_id: int, kind: Kind) -> datetime | None:
+    """Return the observation instant of the last whole walk over the jobs of this kind (H9)."""
+    whole: datetime | None = connection.scalar(
+        select(server.c[f"{STREAM_OF_KIND[kind]}_complete_at"]).where(server.c.id == server_id)
+    )
+    return whole
+
+
+def volatile_paths(connection: Connection, server_id: int, kind: Kind) -> frozenset[str]:
+    """Return the unknown fields that are volatile on this server (H7)."""
+    paths = connection.scalars(
+        select(volatile_field.c.json_path).where(
+            volatile_field.c.server_id == server_id, volatile_field.c.stream == STREAM_OF_KIND[kind]
+        )
+    )
+    return frozenset(path.removeprefix("$").removeprefix(".") for path in paths)
+
+
+def json_path(path: str) -> str:
+    """Write the path of an unknown field as JSONPath: ``settings.depth`` is ``$.settings.depth``."""
+    return f"${path}" if path.startswith("[") else f"$.{path}"
+
+
+def job_ids(connection: Connection, server_id: int, kind: Kind, uids: Collection[str]) -> dict[str, int]:
+    """Return the surrogate keys of the jobs with these uids that have a row."""
+    of_server = (job.c.server_id == server_id, job.c.kind == kind)
+    found = find_rows(connection, (job.c.job_uid, job.c.id), job.c.job_uid, uids, *of_server)
+    return dict(map(tuple, found))
+
+
+def known_jobs(
+    connection: Connection, server_id: int, kind: Kind, uids: Sequence[str], whole_walk_at: datetime | None
+) -> dict[str, KnownJob]:
+    """Read jobs by uid, with latest version, open status, links and unknown fields: a fixed number of statements."""
+    ids = list(job_ids(connection, server_id, kind, uids).values())
+    if not ids:
+        return {}
+    rows = connection.execute(_KNOWN.where(is_among(connection, job.c.id, ids))).mappings().all()
+    extras = _extras(connection, [row["version_id"] for row in rows if row["version_id"] is not None])
+    links = _links(connection, [row["id"] for row in rows])
+    observed = {at for row in rows if (at := row["last_seen_at"] or whole_walk_at) is not None}
+    running = _running_changes(connection, [row["id"] for row in rows], observed)
+    known = {}
+    for row in rows:
+        observed_at = row["removed_at"] or row["last_seen_at"] or whole_walk_at
+        known[row["job_uid"]] = KnownJob(
+            id=row["id"],
+            kind=kind,
+            job_uid=row["job_uid"],
+            is_present=row["removed_at"] is None,
+            observed_at=observed_at if row["version_id"] is not None else None,
+            version_id=row["version_id"],
+            version_number=row["version_number"] or 0,
+            definition=_definition(row, extras.get(row["version_id"], {})),
+            status_id=row["status_id"],
+            status=_status(row),
+            transform_revision=row["transform_revision"] or 0,
+            links=frozenset(links.get(row["id"], ())),
+            running_changes=frozenset(running.get((row["id"], observed_at), ())),
+        )
+    return known
+
+
+def _definition(row: RowMapping, extras: Mapping[int, Extra]) -> Definition | None:
+    if row["version_id"] is None:
+        return None
+    values = {
+        "name": row["name"],
+        "description": row["description"],
+        "backup_type": row["backup_type"],
+        "is_enabled": _yes_or_no(row["is_enabled"]),
+        "organization_uid": row["organization_uid"],
+        "repository_uid": row["repository_uid"],
+        "proxy_uid": row["proxy_uid"],
+        "parent_job_uid": row["parent_job_uid"],
+    }
+    policy: dict[str, Any] = {name: _yes_or_no(row[name]) if name in _flags else row[name] for name in SCHEDULE_FIELDS}
+    return Definition(values, Schedule(**policy), row["read_by"], extras)
+
+
+def _status(row: RowMapping) -> Status | None:
+    if row["status_id"] is None:
+        return None
+    return Status({name: row[f"status_{name}"] for name in STATUS_FIELDS}, row["status_read_by"])
+
+
+def _yes_or_no(value: int | None) -> bool | None:
+    return None if value is None else bool(value)
+
+
+def _extras(connection: Connection, version_ids: Sequence[int]) -> dict[int, dict[int, Extra]]:
+    extras: dict[int, dict[int, Extra]] = defaultdict(dict)
+    statement = select(job_version_extra).where(is_among(connection, job_version_extra.c.job_version_id, version_ids))
+    for version_id, api_version, extra in connection.execute(statement):
+        extras[version_id][int(api_version.removeprefix("v"))] = flatten_extra(extra)
+    return extras
+
+
+def _links(connection: Connection, job_ids: Sequence[int]) -> dict[int, list[Link]]:
+    links: dict[int, list[Link]] = defaultdict(list)
+    statement = select(job_link).where(is_among(connection, job_link.c.job_id, job_ids))
+    for job_id, rel, href, target_type, target_uid in connection.execute(statement):
+        links[job_id].append(Link(rel, href, target_type, target_uid))
+    return links
+
+
+def _running_changes(
+    connection: Connection, job_ids: Sequence[int], observed: Collection[datetime]
+) -> dict[tuple[int, datetime | None], list[str]]:
+    """Find unknown fields that changed in the jobs' last two observations: (job, last observation) -> fields (H7).
+
+    Looked up twice: joined with itself, MariaDB reads the table by the instant alone, which all jobs of a pass share.
+    """
+    columns = (job_change.c.job_id, job_change.c.field, job_change.c.detected_at, job_change.c.not_before)
+
+    def changes(ids: Collection[int], instants: Collection[datetime]) -> Sequence[Any]:
+        statement = select(*columns).where(
+            is_among(connection, job_change.c.job_id, ids),
+            is_among(connection, job_change.c.detected_at, instants),
+            job_change.c.field.startswith("extra."),
+        )
+        return connection.execute(statement).all() if ids and instants else ()
+
+    last = changes(job_ids, observed)
+    before = changes({each.job_id for each in last}, {each.not_before for each in last} - {None})
+    earlier = {(each.job_id, each.field, each.detected_at) for each in before}
+    running: dict[tuple[int, datetime | None], list[str]] = defaultdict(list)
+    for each in last:
+        if (each.job_id, each.field, each.not_before) in earlier:
+            running[each.job_id, each.detected_at].append(each.field)
+    return running

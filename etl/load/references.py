@@ -1,0 +1,158 @@
+"""What job rows point at: stubs of organizations, repositories, proxies and parent jobs, schedules and windows.
+
+Stubs are inserted sorted, ignoring those that are there, then read again; values that all servers share are inserted
+where they are missing, by one transaction at a time. This file must not know what changed or when a row is current.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+from etl.load.bulk import batches, find_rows, insert_missing, insert_rows
+from etl.load.diff import Definition
+from etl.transform.records import SCHEDULE_FIELDS, JobRecord, Schedule, in_words
+from etl.warehouse.engine import take_turns
+from etl.warehouse.tables import (
+    backup_window,
+    backup_window_hour,
+    job,
+    organization,
+    proxy,
+    repository,
+    schedule,
+)
+
+_TARGETS: Mapping[str, Table] = {
+    "organization_uid": organization,
+    "repository_uid": repository,
+    "proxy_uid": proxy,
+    "parent_job_uid": job,
+}
+
+
+class References:
+    """Surrogate keys of what the jobs of one server point at, looked up once a pass.
+
+    ``names`` maps (field, uid) to the name, None while only the id is known.
+    """
+
+    def __init__(self, connection: Connection, server_id: int, observed_at: datetime) -> None:
+        self._connection, self._server_id, self._observed_at = connection, server_id, observed_at
+        self._ids: dict[tuple[str, str], int] = {}
+        self.names: dict[tuple[str, str], str | None] = {}
+        self._windows: dict[str, int] = {}
+        self._schedules: dict[Schedule, int] = {}
+
+    def learn(self, records: Sequence[JobRecord], known: Sequence[Definition]) -> None:
+        """Make sure that everything these readings refer to, or referred to before, has a row."""
+        uids: dict[str, set[Any]] = {field: set() for field in _TARGETS}
+        for field, found in uids.items():
+            found.update(getattr(record, field) for record in records)
+            found.update(definition.values[field] for definition in known)
+            self._learn(field, sorted(uid for uid in found if uid is not None and (field, uid) not in self._ids))
+
+    def id_of(self, field: str, uid: str | bool | None) -> int | None:
+        """Return the surrogate key of what ``field`` of a record refers to."""
+        return None if uid is None else self._ids[field, str(uid)]
+
+    def _learn(self, field: str, uids: Sequence[str]) -> None:
+        if not uids:
+            return
+        target = _TARGETS[field]
+        column = "job_uid" if target is job else field
+        stub: dict[str, Any] = {"server_id": self._server_id, "first_seen_at": self._observed_at}
+        conditions = [target.c.server_id == self._server_id]
+        if target is job:
+            stub |= {"kind": "backup", "version_number": 0, "is_stub": 1, "removed_at": self._observed_at}
+            conditions.append(job.c.kind == "backup")
+        for batch in batches(uids):
+            insert_missing(self._connection, target, [{**stub, column: uid} for uid in batch], column)
+            columns = (target.c.id, target.c[column], target.c.name)
+            for identifier, uid, name in find_rows(self._connection, columns, target.c[column], batch, *conditions):
+                self._ids[field, uid] = identifier
+                self.names[field, uid] = name
+
+    def schedule_ids(self, schedules: Iterable[Schedule]) -> Mapping[Schedule, int]:
+        """Return the key of every policy, storing new ones; a policy without any value has none."""
+        new = {each for each in schedules if each not in self._schedules and each != Schedule()}
+        if new:
+            self._store_windows(
+                {mask for each in new for mask in (each.window, each.periodic_window) if mask is not None}
+            )
+            by_digest = {policy_digest(each): each for each in new}
+            for batch in batches(sorted(by_digest)):
+                if missing := self._find_schedules(batch, by_digest):
+                    take_turns(self._connection)
+                    missing = self._find_schedules(missing, by_digest)
+                    rows = [self._schedule_row(digest, by_digest[digest]) for digest in missing]
+                    insert_rows(self._connection, schedule, rows)
+                    self._find_schedules(missing, by_digest)
+        return self._schedules
+
+    def _find_schedules(self, digests: Sequence[bytes], by_digest: Mapping[bytes, Schedule]) -> list[bytes]:
+        """Look up stored policies; return the digests of those that are not there."""
+        columns = (schedule.c.id, schedule.c.policy_digest)
+        for identifier, digest in find_rows(self._connection, columns, schedule.c.policy_digest, digests):
+            self._schedules[by_digest[bytes(digest)]] = identifier
+        return [digest for digest in digests if by_digest[digest] not in self._schedules]
+
+    def _store_windows(self, masks: set[str]) -> None:
+        for batch in batches(sorted(masks - self._windows.keys())):
+            if missing := self._find_windows(batch):
+                take_turns(self._connection)
+                missing = self._find_windows(missing)
+                windows = [{"allowed_mask": mask, "allowed_hour_count": mask.count("1")} for mask in missing]
+                insert_rows(self._connection, backup_window, windows)
+                self._find_windows(missing)
+                hours = (hour for mask in missing for hour in _hours(self._windows[mask], mask))
+                for rows in batches(hours):
+                    insert_rows(self._connection, backup_window_hour, rows)
+
+    def _find_windows(self, masks: Sequence[str]) -> list[str]:
+        """Look up stored windows; return those that are not there."""
+        columns = (backup_window.c.allowed_mask, backup_window.c.id)
+        found = find_rows(self._connection, columns, backup_window.c.allowed_mask, masks)
+        self._windows.update((mask, identifier) for mask, identifier in found)
+        return [mask for mask in masks if mask not in self._windows]
+
+    def _schedule_row(self, digest: bytes, policy: Schedule) -> dict[str, Any]:
+        row = {
+            name: number(getattr(policy, name)) for name in SCHEDULE_FIELDS if name not in ("window", "periodic_window")
+        }
+        return {
+            **row,
+            "policy_digest": digest,
+            "window_id": self._windows[policy.window] if policy.window else None,
+            "periodic_window_id": self._windows[policy.periodic_window] if policy.periodic_window else None,
+            "schedule_text": in_words(policy),
+            "first_seen_at": self._observed_at,
+        }
+
+
+def policy_digest(policy: Schedule) -> bytes:
+    """Digest a policy over the fields that have a value, so that a field added later changes no older digest."""
+    values = ((name, getattr(policy, name)) for name in SCHEDULE_FIELDS)
+    text = "\n".join(f"{name}={number(value)}" for name, value in values if value is not None)
+    return blake2b(text.encode(), digest_size=16).digest()
+
+
+def number(value: Any) -> Any:
+    """Write a yes/no as 1/0; anything else stays as it is."""
+    return int(value) if isinstance(value, bool) else value
+
+
+def _hours(window_id: int, mask: str) -> Iterable[dict[str, int]]:
+    for hour_of_week, allowed in enumerate(mask):
+        weekday, hour = divmod(hour_of_week, 24)
+        yield {
+            "window_id": window_id,
+            "hour_of_week": hour_of_week,
+            "weekday": weekday,
+            "hour": hour,
+            "is_allowed": int(allowed),
+        }

@@ -1,0 +1,724 @@
+"""What a short story of passes leaves in the tables of history, row by row, on every database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import Engine, event, select
+from structlog.testing import capture_logs
+
+from etl.config import Settings
+from etl.errors import NotFound
+from etl.load.references import policy_digest
+from etl.replay import load_file
+from etl.report import queries
+from etl.simulator import Job, SimulatedServer, World
+from etl.simulator.documents import job_document
+from etl.transform.records import Schedule, flatten_extra
+from etl.warehouse.tables import (
+    job,
+    job_change,
+    job_link,
+    job_version,
+    job_version_extra,
+    metadata,
+    repository,
+    server,
+    volatile_field,
+)
+from tests.conftest import Database
+from tests.natural_rows import natural_rows
+from tests.one_pass import run_pass, settings_for
+
+START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+RAN = datetime(2026, 3, 1, 21, 0, 1, 363538, tzinfo=UTC)
+NEXT = datetime(2026, 3, 2, 21, 0, tzinfo=UTC)
+
+A = "93089cfa-81d6-4551-8a7b-a7290868d6f9"
+B = "5f0c3f0e-6f43-4a6a-9b0e-1c6f3c8e7a02"
+C = "71e8c2aa-10f5-4a5c-8c2f-27b7c9a0d103"
+ORGANIZATION = "357c6d0d-70b7-4c59-8285-76be5ac9c136"
+REPOSITORY = "035bcd44-6f68-4335-b6b8-4e22452eb8ff"
+ARCHIVE = "b7f2c6a1-52de-4d0a-9a37-0c7c3f1d9e44"
+ALL = "1" * 168
+NO_MONDAY = "1" * 24 + "0" * 24 + "1" * 120
+
+
+def at(hours: float) -> datetime:
+    """The instant of a pass: T0, T1, .."""
+    return START + timedelta(hours=hours)
+
+
+def a_job(uid: str = A, **changes: Any) -> Job:
+    state: dict[str, Any] = {
+        "uid": uid,
+        "name": "Mailboxes",
+        "description": "Critical",
+        "backup_type": "EntireOrganization",
+        "schedule_type": "Daily",
+        "daily_type": "Everyday",
+        "daily_time": "22:00:00",
+        "is_schedule_enabled": True,
+        "is_retry_enabled": True,
+        "retry_limit": 3,
+        "retry_wait_minutes": 10,
+        "is_window_enabled": True,
+        "window": ALL,
+        "window_minute_offset": 60,
+        "organization_uid": ORGANIZATION,
+        "repository_uid": REPOSITORY,
+        "last_status": "Success",
+        "last_run_at": RAN,
+        "next_run_at": NEXT,
+        "last_backup_at": RAN,
+        "e_tag": 77,
+    }
+    return Job(**{**state, **changes})
+
+
+class Estate:
+    """A simulated server with the jobs of a story, one database, and passes at instants of the story's choice."""
+
+    def __init__(self, running: SimulatedServer, engine: Engine) -> None:
+        self.server, self.world, self.engine = running, running.world, engine
+
+    def settings(self, api_version: int = 8) -> Settings:
+        return settings_for(self.server.url, api_version=f"v{api_version}")
+
+    def look(self, hours: float, api_version: int = 8, **options: Any) -> str:
+        return run_pass(self.engine, self.settings(api_version), at(hours), **options).status
+
+    def rows(self, *columns: Any, **where: Any) -> list[tuple[Any, ...]]:
+        statement = select(*columns).order_by(*columns[0].table.primary_key.columns)
+        for name, value in where.items():
+            statement = statement.where(columns[0].table.c[name] == value)
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(statement)]
+
+    def last_seen(self) -> dict[str, datetime | None]:
+        """Every job's own last observation."""
+        return {str(name): own for name, own in self.rows(job.c.name, job.c.last_seen_at)}
+
+    def changes(self) -> list[tuple[Any, ...]]:
+        """Every change: job, type, field, when it was found, what it is not older than."""
+        with self.engine.connect() as connection:
+            found = connection.execute(
+                select(
+                    job.c.name,
+                    job_change.c.change_type,
+                    job_change.c.field,
+                    job_change.c.detected_at,
+                    job_change.c.not_before,
+                )
+                .join(job, job.c.id == job_change.c.job_id)
+                .where(job_change.c.change_type != "created")
+                .order_by(job_change.c.id)
+            )
+            return [tuple(row) for row in found]
+
+
+Settle = Callable[..., Estate]
+
+
+@pytest.fixture
+def estates() -> Iterator[Settle]:
+    """Settle jobs on a simulated server, to be read into a database."""
+    running: list[SimulatedServer] = []
+
+    def settle(database: Database, *jobs: Job) -> Estate:
+        world = World(jobs=0, start=START)
+        for each in jobs:
+            world.add_job(each)
+        server = SimulatedServer(world).__enter__()
+        running.append(server)
+        return Estate(server, database.engine)
+
+    yield settle
+    for each in running:
+        each.__exit__(None, None, None)
+        assert each.crashes == []
+
+
+def table_rows(engine: Engine, table: Any) -> list[dict[str, Any]]:
+    with engine.connect() as connection:
+        found = connection.execute(select(table).order_by(*table.primary_key.columns)).mappings()
+        return [dict(row) for row in found]
+
+
+# A whole story -------------------------------------------------------------------------------------------------
+
+
+def tell_the_story(estate: Estate) -> None:
+    """Created, ran, edited, removed, returned, ran: one thing before each pass."""
+    world = estate.world
+    assert estate.look(0) == "succeeded"
+    world.edit_job(A, last_status="Failed", last_run_at=at(0.5), last_backup_at=RAN)
+    assert estate.look(1) == "succeeded"
+    world.edit_job(A, window=NO_MONDAY, daily_time="23:30:00", repository_uid=ARCHIVE, next_run_at=NEXT)
+    world.edit_job(A, extra={"tier": {"level": 2}})
+    assert estate.look(2) == "succeeded"
+    world.delete_job(A)
+    assert estate.look(3) == "succeeded"
+    world.restore_job(A)
+    assert estate.look(4) == "succeeded"
+    world.edit_job(A, last_status="Success")
+    assert estate.look(5) == "succeeded"
+
+
+def test_a_story_row_by_row(database: Database, estates: Settle) -> None:
+    estate = estates(database, a_job())
+    tell_the_story(estate)
+    found = natural_rows(database.engine)
+
+    hq = ("hq",)
+    the_job = (hq, "backup", A)
+    policy = Schedule("Daily", "Everyday", "22:00:00", None, None, None, True, True, 3, 10, True, ALL)
+    edited_policy = Schedule("Daily", "Everyday", "23:30:00", None, None, None, True, True, 3, 10, True, NO_MONDAY)
+
+    def run(hours: int | None) -> Any:
+        return None if hours is None else (hq, at(hours))
+
+    definition = {
+        "name": "Mailboxes",
+        "description": "Critical",
+        "backup_type": "EntireOrganization",
+        "is_enabled": 1,
+        "schedule_id": (policy_digest(policy),),
+        "organization_id": (hq, ORGANIZATION),
+        "repository_id": (hq, REPOSITORY),
+        "proxy_id": None,
+        "parent_job_id": None,
+    }
+    edited = {**definition, "schedule_id": (policy_digest(edited_policy),), "repository_id": (hq, ARCHIVE)}
+    status = {
+        "last_run_at": at(0.5),
+        "next_run_at": NEXT,
+        "last_backup_at": RAN,
+        "window_minute_offset": 60,
+        "periodic_window_minute_offset": None,
+    }
+    (current,) = found["job"]
+    assert len(current.pop("document_digest")) == 16
+    assert current == {
+        "server_id": hq,
+        "job_uid": A,
+        "kind": "backup",
+        "version_number": 3,
+        **edited,
+        "last_status": "Success",
+        **status,
+        "extra": '{"tier":{"level":2}}',
+        "e_tag": estate.world.jobs[A].e_tag,
+        "api_version": "v8",
+        "transform_revision": 1,
+        "is_stub": 0,
+        "first_seen_at": at(0),
+        "changed_at": at(5),
+        "last_seen_at": None,
+        "removed_at": None,
+    }
+
+    def lasted(since: int, until: int | None) -> dict[str, Any]:
+        """An interval and the passes that opened and closed it."""
+        state = {"is_current": 1, "open_key": 1} if until is None else {"is_current": 0, "open_key": None}
+        runs = {"opened_by_run_id": run(since), "closed_by_run_id": run(until)}
+        return {"valid_from": at(since), "valid_to": None if until is None else at(until), **state, **runs}
+
+    def version(number: int, since: int, until: int | None, said: dict[str, Any]) -> dict[str, Any]:
+        row = {"job_id": the_job, "version_number": number, "read_by": 128}
+        return {**row, **lasted(since, until), **said}
+
+    assert sorted(found["job_version"], key=itemgetter("version_number")) == [
+        version(1, 0, 2, definition),
+        version(2, 2, 3, edited),
+        version(3, 4, None, edited),
+    ]
+    assert found["job_version_extra"] == [
+        {"job_version_id": (the_job, number), "api_version": "v8", "extra": '{"tier":{"level":2}}'} for number in (2, 3)
+    ]
+
+    def interval(number: int, since: int, until: int | None, **changes: Any) -> dict[str, Any]:
+        row = {"job_id": the_job, "job_version_id": (the_job, number), "read_by": 128}
+        return {**row, **lasted(since, until), **status, "last_status": "Failed", **changes}
+
+    assert sorted(found["job_status"], key=itemgetter("valid_from")) == [
+        interval(1, 0, 1, last_status="Success", last_run_at=RAN),
+        interval(1, 1, 2),
+        interval(2, 2, 3),
+        interval(3, 4, 5),
+        interval(3, 5, None, last_status="Success"),
+    ]
+
+    def change(hours: int, number: int, change_type: str, *fields: str | None) -> dict[str, Any]:
+        name, old, new = fields or (None, None, None)
+        told = {"change_type": change_type, "field": name, "old_value": old, "new_value": new}
+        times = {"detected_at": at(hours), "not_before": at(hours - 1) if hours else None, "run_id": run(hours)}
+        return {"job_id": the_job, "job_version_id": (the_job, number), **told, **times}
+
+    assert sorted(found["job_change"], key=lambda row: (row["detected_at"], row["field"] or "")) == [
+        change(0, 1, "created"),
+        change(2, 2, "changed", "extra.tier.level", None, "2"),
+        change(2, 2, "changed", "repository", f"({REPOSITORY})", f"({ARCHIVE})"),
+        change(2, 2, "changed", "schedule.daily_time", "22:00:00", "23:30:00"),
+        change(2, 2, "changed", "window.monday", "1" * 24, "0" * 24),
+        change(3, 2, "removed"),
+        change(4, 3, "returned"),
+    ]
+    assert sorted(found["job_link"], key=itemgetter("rel")) == [
+        {"job_id": the_job, "rel": rel, "href": f"/v8{href}", "target_type": target_type, "target_uid": target_uid}
+        for rel, href, target_type, target_uid in (
+            ("backupRepository", f"/BackupRepositories/{ARCHIVE}", "repository", ARCHIVE),
+            ("jobsessions", f"/JobSessions?jobId={A}", "sessions", A),
+            ("organization", f"/Organizations/{ORGANIZATION}", "organization", ORGANIZATION),
+            ("self", f"/Jobs/{A}", "job", A),
+        )
+    ]
+
+    fields = {
+        "schedule_type": "Daily",
+        "daily_type": "Everyday",
+        "periodically_every": None,
+        "interval_minutes": None,
+        "offset_minutes": None,
+        "is_schedule_enabled": 1,
+        "is_retry_enabled": 1,
+        "retry_limit": 3,
+        "retry_wait_minutes": 10,
+        "is_window_enabled": 1,
+        "is_periodic_window_enabled": None,
+        "periodic_window_id": None,
+    }
+    assert sorted(found["schedule"], key=itemgetter("daily_time")) == [
+        {
+            "policy_digest": policy_digest(policy),
+            "daily_time": "22:00:00",
+            "window_id": (ALL,),
+            "schedule_text": "Daily Everyday 22:00",
+            "first_seen_at": at(0),
+            **fields,
+        },
+        {
+            "policy_digest": policy_digest(edited_policy),
+            "daily_time": "23:30:00",
+            "schedule_text": "Daily Everyday 23:30",
+            "first_seen_at": at(2),
+            "window_id": (NO_MONDAY,),
+            **fields,
+        },
+    ]
+    assert sorted(found["backup_window"], key=itemgetter("allowed_mask")) == [
+        {"allowed_mask": NO_MONDAY, "allowed_hour_count": 144},
+        {"allowed_mask": ALL, "allowed_hour_count": 168},
+    ]
+    assert sorted(found["backup_window_hour"], key=itemgetter("window_id", "hour_of_week")) == [
+        {
+            "window_id": (mask,),
+            "hour_of_week": hour,
+            "weekday": hour // 24,
+            "hour": hour % 24,
+            "is_allowed": int(mask == ALL or not 24 <= hour < 48),
+        }
+        for mask in (NO_MONDAY, ALL)
+        for hour in range(168)
+    ]
+    stub = {"server_id": hq, "name": None, "removed_at": None}
+    assert found["organization"] == [{"organization_uid": ORGANIZATION, "first_seen_at": at(0), **stub}]
+    assert sorted(found["repository"], key=itemgetter("first_seen_at")) == [
+        {"repository_uid": REPOSITORY, "first_seen_at": at(0), **stub},
+        {"repository_uid": ARCHIVE, "first_seen_at": at(2), **stub},
+    ]
+    assert found["proxy"] == []
+
+    assert [
+        [(row["last_status"], row["job_version_number"]) for row in queries.jobs(estate.engine, at(hours))]
+        for hours in (-1, 0, 1, 2, 3, 4, 5)
+    ] == [[], [("Success", 1)], [("Failed", 1)], [("Failed", 2)], [], [("Failed", 3)], [("Success", 3)]]
+
+
+@contextmanager
+def written_tables(engine: Engine) -> Iterator[set[str]]:
+    """Collect the tables that statements write to."""
+    written: set[str] = set()
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        if match := re.match(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM|COPY)\s+[`\"]?(\w+)", statement, re.IGNORECASE):
+            written.add(match[1])
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield written
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def test_a_pass_that_finds_nothing_new_leaves_nothing_but_its_ledger_rows(database: Database, estates: Settle) -> None:
+    """Design, step 7."""
+    estate = estates(database, a_job(), a_job(B, name="Other", extra={"tier": 1}))
+    estate.world.add_job(kind="copy", parent_job_uid=A)
+    tell_the_story(estate)
+
+    def everything() -> dict[str, list[dict[str, Any]]]:
+        return {table.name: table_rows(database.engine, table) for table in metadata.sorted_tables}
+
+    before = everything()
+    with written_tables(database.engine) as written:
+        assert estate.look(6) == "succeeded"
+    assert written == {"sync_run", "sync_run_stream", "server"}
+    after = everything()
+    (was,), (now,) = before.pop("server"), after.pop("server")
+    assert now == {
+        **was,
+        "observed_at": at(6),
+        "observed_epoch": int(at(6).timestamp()),
+        "jobs_complete_at": at(6),
+        "copy_jobs_complete_at": at(6),
+    }
+    for ledger, added in (("sync_run", 1), ("sync_run_stream", 2)):
+        assert after[ledger][:-added] == before.pop(ledger)
+        assert len(after.pop(ledger)) == (7 if added == 1 else 14)
+    assert after == before
+
+    with written_tables(database.engine) as written:
+        assert estate.look(7, full=True) == "succeeded"  # all documents read again, still nothing
+    again = everything()
+    assert {name: again[name] for name in before} == before
+
+
+# Text, numbers, names ------------------------------------------------------------------------------------------
+
+
+def test_text_and_numbers_come_back_as_they_were_sent(database: Database, estates: Settle) -> None:
+    long_name = ("Zażółć gęślą jaźń 🗝️ 株式会社さくら '\"; DROP TABLE job; -- \\ % _ \t\r\n" * 200)[:10_000]
+    odd = {
+        "ratio": orjson.Fragment(b"1.10"),
+        "ticket": orjson.Fragment(b"123456789012345678901234567890"),
+        "tiny": orjson.Fragment(b"-1E-400"),
+        "a.b": {"it's": [orjson.Fragment(b"0.10"), None, True, "\u2028"]},
+        "empty": {},
+    }
+    estate = estates(database, a_job(name=long_name, description="", extra=odd), a_job(B))
+    spoiled = job_document(a_job(B, name="NUL? ?", extra={"half": "?"}), 8, "")
+    estate.server.faults.document(
+        B, spoiled.replace(b"NUL? ?", rb"NUL\u0000 \ud83d").replace(b'"half":"?"', rb'"half\udc00":"\u0000\ud800"')
+    )
+    assert estate.look(0) == "succeeded"
+    with database.engine.connect() as connection:
+        rows = connection.execute(
+            select(job_version.c.name, job_version.c.description, job_version_extra.c.extra, job.c.extra)
+            .join(job, job.c.id == job_version.c.job_id)
+            .join(job_version_extra, job_version_extra.c.job_version_id == job_version.c.id)
+            .order_by(job.c.id)
+        ).all()
+    (name, description, extra, current), (b_name, _, b_extra, b_current) = rows
+    assert (len(name), name == long_name, description, current) == (10_000, True, "", extra)
+    assert flatten_extra(extra) == {
+        "ratio": "1.10",
+        "ticket": "123456789012345678901234567890",
+        "tiny": "-1E-400",
+        "['a.b']['it\\'s']": '[0.10,null,true,"\u2028"]',
+        "empty": "{}",
+    }
+    assert (b_name, b_current) == ("NUL\ufffd \ufffd", b_extra)
+    assert flatten_extra(b_extra) == {"['half\ufffd']": '"\ufffd\ufffd"'}
+
+    assert estate.look(1, full=True) == "succeeded"  # what came back compares equal to what is sent
+    assert estate.changes() == []
+    estate.world.edit_job(A, extra={**odd, "ratio": orjson.Fragment(b"1.1")})
+    estate.look(2)
+    (row,) = estate.rows(job_change.c.field, job_change.c.old_value, job_change.c.new_value, change_type="changed")
+    assert row == ("extra.ratio", "1.10", "1.1")
+
+
+def test_names_that_some_databases_take_for_equal_are_changes(database: Database, estates: Settle) -> None:
+    estate = estates(database, a_job(name="Straße"))
+    names = ["Straße", "straße", "straße ", "strasse ", "strasse", "Strasse\u0301", "Strassé", "Strasse", ""]
+    for hours, name in enumerate(names):
+        estate.world.edit_job(A, name=name)
+        estate.look(hours)
+    assert estate.rows(job_version.c.name) == [(name,) for name in names]
+    told = estate.rows(job_change.c.old_value, job_change.c.new_value, field="name")
+    assert told == list(pairwise(names))
+
+
+# H7 ------------------------------------------------------------------------------------------------------------
+
+
+def test_h7_a_field_that_changes_three_times_in_a_row_leaves_the_versions(database: Database, estates: Settle) -> None:
+    estate = estates(database, a_job(extra={"beat": 0, "tier": 1}), a_job(B, name="Other", extra={"beat": 9}))
+    world = estate.world
+    estate.look(0)
+    for hours in (1, 2, 3):
+        world.edit_job(A, extra={"beat": hours, "tier": 1})
+        with capture_logs() as logs:
+            estate.look(hours)
+        told = [log for log in logs if log["event"].startswith("volatile")]
+        assert told == (
+            []
+            if hours < 3
+            else [
+                {
+                    "event": "volatile field, out of versions from now on",
+                    "log_level": "warning",
+                    "server": "hq",
+                    "path": "beat",
+                }
+            ]
+        )
+    assert estate.rows(job_version.c.version_number, job_id=1) == [(1,), (2,), (3,), (4,)]
+    assert table_rows(database.engine, volatile_field) == [
+        {"id": 1, "server_id": 1, "stream": "jobs", "json_path": "$.beat", "since_at": at(3), "example": "3"}
+    ]
+
+    world.edit_job(A, extra={"beat": 4, "tier": 1})
+    world.edit_job(B, extra={"beat": 10})  # out of every job's versions on this server
+    with capture_logs() as logs:
+        estate.look(4)
+    assert logs == []
+    assert estate.rows(job_version.c.job_id, job_version.c.version_number, is_current=1) == [(2, 1), (1, 4)]
+    assert estate.rows(job.c.extra) == [('{"beat":4,"tier":1}',), ('{"beat":10}',)]
+
+    world.edit_job(A, extra={"beat": 5, "tier": 2})
+    estate.look(5)
+    assert estate.rows(job_version_extra.c.extra)[-1] == ('{"tier":2}',)
+    assert estate.rows(job_change.c.field, job_change.c.new_value, detected_at=at(5)) == [("extra.tier", "2")]
+    assert len(table_rows(database.engine, volatile_field)) == 1
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pytest.param({"tier": 1}, id="beside another field"),
+        pytest.param({}, id="alone, and now and then absent"),
+    ],
+)
+def test_h7_a_field_that_comes_and_goes_is_volatile_too(
+    sqlite_database: Database, estates: Settle, kept: dict[str, Any]
+) -> None:
+    estate = estates(sqlite_database, a_job(extra=kept))
+    for hours, extra in enumerate(({}, {"beat": 1}, {}, {"beat": 3})):
+        estate.world.edit_job(A, extra={**kept, **extra})
+        estate.look(hours)
+    assert estate.rows(volatile_field.c.json_path, volatile_field.c.since_at) == [("$.beat", at(3))]
+
+
+def test_h7_a_rest_between_changes_starts_the_count_again(sqlite_database: Database, estates: Settle) -> None:
+    estate = estates(sqlite_database, a_job(extra={"beat": 0}))
+    for hours, beat in enumerate((0, 1, 2, 2, 3, 4)):
+        estate.world.edit_job(A, extra={"beat": beat})
+        estate.look(hours)
+    assert estate.rows(volatile_field.c.json_path) == []
+    estate.world.edit_job(A, extra={"beat": 5})
+    estate.look(6)
+    assert estate.rows(volatile_field.c.json_path) == [("$.beat",)]
+
+
+def test_h7_three_jobs_that_change_once_each_make_nothing_volatile(sqlite_database: Database, estates: Settle) -> None:
+    uids = (A, B, C)
+    estate = estates(sqlite_database, *(a_job(uid, extra={"beat": 0}) for uid in uids))
+    estate.look(0)
+    for hours, uid in enumerate(uids, 1):
+        estate.world.edit_job(uid, extra={"beat": 1})
+        estate.look(hours)
+    assert estate.rows(volatile_field.c.json_path) == []
+
+
+# H9 ------------------------------------------------------------------------------------------------------------
+
+
+def three(estates: Settle, database: Database) -> Estate:
+    """Three jobs called A, B and C, seen at T1 by a whole walk."""
+    estate = estates(database, a_job(A, name="A"), a_job(B, name="B"), a_job(C, name="C"))
+    assert estate.look(1) == "succeeded"
+    assert estate.last_seen() == {"A": None, "B": None, "C": None}
+    return estate
+
+
+def test_h9_one_job_looked_at_between_two_passes(sqlite_database: Database, estates: Settle) -> None:
+    estate = three(estates, sqlite_database)
+    assert estate.look(2, job=A) == "succeeded"
+    assert estate.last_seen() == {"A": at(2), "B": None, "C": None}
+    assert estate.rows(server.c.observed_at, server.c.jobs_complete_at) == [(at(2), at(1))]
+    estate.world.edit_job(A, description="edited")
+    estate.world.edit_job(B, description="edited")
+    assert estate.look(3) == "succeeded"
+    assert estate.last_seen() == {"A": None, "B": None, "C": None}
+    assert estate.changes() == [
+        ("A", "changed", "description", at(3), at(2)),
+        ("B", "changed", "description", at(3), at(1)),
+    ]
+
+
+def test_h9_a_job_that_cannot_be_read_keeps_its_own_observation(sqlite_database: Database, estates: Settle) -> None:
+    estate = three(estates, sqlite_database)
+    estate.server.faults.document(B, lambda document: document.replace(b'"isEnabled":true', b'"isEnabled":7'))
+    estate.world.edit_job(B, description="edited")
+    for hours in (2, 3):
+        assert estate.look(hours) == "partial"
+        assert estate.last_seen() == {"A": None, "B": at(1), "C": None}
+        assert estate.rows(server.c.jobs_complete_at) == [(at(hours),)]
+    assert [(row["document_uid"], row["occurrences"]) for row in queries.rejected(estate.engine)] == [(B, 2)]
+    estate.server.faults.clear()
+    assert estate.look(4) == "succeeded"
+    assert estate.last_seen() == {"A": None, "B": None, "C": None}
+    assert estate.changes() == [("B", "changed", "description", at(4), at(1))]
+    assert queries.rejected(estate.engine) == []
+
+
+def test_h11_an_unchanged_document_resolves_a_rejection(sqlite_database: Database, estates: Settle) -> None:
+    estate = three(estates, sqlite_database)
+    estate.server.faults.document(B, b"[]")
+    assert estate.look(2) == "partial"
+    estate.server.faults.clear()
+    assert estate.look(3) == "succeeded"
+    assert queries.rejected(estate.engine) == []
+    assert estate.last_seen() == {"A": None, "B": None, "C": None}
+    assert estate.changes() == []
+
+
+def test_h11_the_later_copy_counts_when_a_list_is_read_twice(sqlite_database: Database, estates: Settle) -> None:
+    """The pages shift and one document is garbled; the second reading has neither, and B is as it was."""
+    estate = three(estates, sqlite_database)
+    faults = estate.server.faults
+    faults.duplicate(A)
+
+    def garble_once(document: bytes) -> bytes:
+        is_first = bool(faults.repeated)
+        faults.repeated.clear()
+        return document.replace(b'"isEnabled":true', b'"isEnabled":7') if is_first else document
+
+    faults.document(B, garble_once)
+    estate.look(2)
+    assert queries.rejected(estate.engine) == []
+    assert estate.last_seen() == {"A": None, "B": None, "C": None}
+
+
+def test_h9_removal_and_return(sqlite_database: Database, estates: Settle) -> None:
+    estate = three(estates, sqlite_database)
+    estate.look(2, job=B)
+    estate.world.delete_job(B)
+    estate.world.delete_job(C)
+    estate.look(3)
+    assert estate.last_seen() == {"A": None, "B": at(2), "C": at(1)}
+    estate.look(4)
+    assert estate.last_seen() == {"A": None, "B": at(2), "C": at(1)}
+    estate.world.restore_job(C)
+    estate.look(5)
+    assert estate.last_seen() == {"A": None, "B": at(2), "C": None}
+    estate.world.restore_job(B)
+    estate.look(6, job=B)
+    assert estate.last_seen() == {"A": None, "B": at(6), "C": None}
+    assert estate.changes() == [
+        ("B", "removed", None, at(3), at(2)),
+        ("C", "removed", None, at(3), at(1)),
+        ("C", "returned", None, at(5), at(3)),  # its removal was its last observation
+        ("B", "returned", None, at(6), at(3)),
+    ]
+
+
+def test_h9_a_removal_confirmed_for_one_job_moves_only_that_job(sqlite_database: Database, estates: Settle) -> None:
+    estate = three(estates, sqlite_database)
+    estate.world.delete_job(A)
+    estate.world.delete_job(B)
+    assert estate.look(2, job=A) == "succeeded"
+    assert estate.last_seen() == {"A": at(1), "B": None, "C": None}
+    assert estate.rows(job.c.name, job.c.removed_at) == [("A", at(2)), ("B", None), ("C", None)]
+    assert estate.changes() == [("A", "removed", None, at(2), at(1))]
+    with pytest.raises(NotFound, match="no such job"):
+        estate.look(3, job=A)
+    assert estate.rows(server.c.observed_at) == [(at(2),)]
+
+
+def test_h9_pages_that_shift_are_no_whole_walk(sqlite_database: Database, estates: Settle) -> None:
+    estate = three(estates, sqlite_database)
+    estate.server.faults.duplicate(A)
+    estate.world.delete_job(C)
+    assert estate.look(2) == "partial"
+    assert estate.last_seen() == {"A": at(2), "B": at(2), "C": None}
+    assert estate.rows(server.c.observed_at, server.c.jobs_complete_at) == [(at(2), at(1))]
+    estate.server.faults.clear()
+    estate.world.edit_job(B, description="edited")
+    assert estate.look(3) == "succeeded"
+    assert estate.last_seen() == {"A": None, "B": None, "C": at(1)}
+    assert estate.changes() == [
+        ("B", "changed", "description", at(3), at(2)),
+        ("C", "removed", None, at(3), at(1)),
+    ]
+
+
+def test_h9_a_job_whose_removal_is_not_proven_keeps_its_own_observation(
+    sqlite_database: Database, estates: Settle
+) -> None:
+    estate = three(estates, sqlite_database)
+    estate.server.faults.status(f"/v8/Jobs/{C}", 403, times=None)
+    estate.world.delete_job(C)
+    assert estate.look(2) == "partial"
+    assert estate.last_seen() == {"A": None, "B": None, "C": at(1)}
+    assert estate.rows(job.c.removed_at, name="C") == [(None,)]
+    estate.server.faults.clear()
+    assert estate.look(3) == "succeeded"
+    assert estate.changes() == [("C", "removed", None, at(3), at(1))]
+
+
+def test_h9_a_file_moves_only_its_jobs(sqlite_database: Database, estates: Settle, tmp_path: Path) -> None:
+    estate = three(estates, sqlite_database)
+    saved = tmp_path / "b.json"
+    saved.write_bytes(job_document(estate.world.jobs[B], 8, estate.server.url))
+    load_file(estate.engine, Settings(), "hq", saved, 8, clock=lambda: at(2))
+    assert estate.last_seen() == {"A": None, "B": at(2), "C": None}
+    assert estate.rows(server.c.observed_at, server.c.jobs_complete_at) == [(at(2), at(1))]
+
+
+# What jobs refer to --------------------------------------------------------------------------------------------
+
+
+def test_a_copy_job_makes_a_stub_of_its_parent_until_that_is_read(sqlite_database: Database, estates: Settle) -> None:
+    copy = a_job(C, kind="copy", name="Copy", parent_job_uid=A, schedule_type="Immediate")
+    estate = estates(sqlite_database, copy)
+    estate.look(0)
+    columns = (job.c.job_uid, job.c.kind, job.c.version_number, job.c.is_stub, job.c.removed_at, job.c.first_seen_at)
+    assert sorted(estate.rows(*columns)) == [(C, "copy", 1, 0, None, at(0)), (A, "backup", 0, 1, at(0), at(0))]
+    assert [row["job_uid"] for row in queries.jobs(estate.engine)] == [C]
+    estate.world.add_job(a_job(A))
+    estate.look(1)
+    assert sorted(estate.rows(*columns)) == [(C, "copy", 1, 0, None, at(0)), (A, "backup", 1, 0, None, at(0))]
+    created = estate.rows(job_change.c.detected_at, job_change.c.not_before, change_type="created")
+    assert created == [(at(0), None), (at(1), None)]
+    assert len(queries.jobs(estate.engine)) == 2
+
+
+def test_a_change_of_reference_is_told_by_name(sqlite_database: Database, estates: Settle) -> None:
+    copy = a_job(C, kind="copy", name="Copy", parent_job_uid=A, schedule_type="Immediate")
+    estate = estates(sqlite_database, a_job(A, name="A"), a_job(B, name="B"), copy)
+    estate.look(0)
+    with estate.engine.begin() as connection:
+        connection.execute(repository.update().values(name="Default Backup Repository"))
+    estate.world.edit_job(C, parent_job_uid=B, repository_uid=ARCHIVE)
+    estate.look(1)
+    assert estate.rows(job_change.c.field, job_change.c.old_value, job_change.c.new_value, detected_at=at(1)) == [
+        ("repository", f"Default Backup Repository ({REPOSITORY})", f"({ARCHIVE})"),
+        ("parent_job", f"A ({A})", f"B ({B})"),
+    ]
+
+
+def test_h3_links_are_those_of_the_last_document(sqlite_database: Database, estates: Settle) -> None:
+    estate = estates(sqlite_database, a_job(proxy_uid=B))
+    estate.look(0)
+    estate.look(1, api_version=1)
+    host = f"{estate.server.url}/v1"
+    assert sorted(estate.rows(job_link.c.rel, job_link.c.href, job_link.c.target_type, job_link.c.target_uid)) == [
+        ("jobsessions", f"{host}/Jobs/{A}/JobSessions", "sessions", A),
+        ("organization", f"{host}/Organizations/{ORGANIZATION}", "organization", ORGANIZATION),
+        ("proxy", f"{host}/Proxies/{B}", "proxy", B),
+        ("repository", f"{host}/BackupRepositories/{REPOSITORY}", "repository", REPOSITORY),
+        ("self", f"{host}/Jobs/{A}", "job", A),
+    ]
+    assert estate.rows(job_version.c.version_number) == [(1,)]
