@@ -1,0 +1,64 @@
+"""The list of commands and the options before them; each command lives in the module of its noun.
+
+This file must stay quick to import: heavy modules are imported inside the commands.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import etl
+from etl.cli import check, database, demo, jobs, rejected, service, setup, sync
+from etl.cli.options import Common
+
+
+class LogFormat(StrEnum):
+    """How a line of the log looks."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+app = typer.Typer(
+    help="Keep a SQL database in step with Veeam Backup for Microsoft 365 servers, with the history of every job.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help and usage errors: rich would double the time of --help
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vb365-etl {etl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The settings file.")] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="How the log on stderr is written.")] = LogFormat.TEXT,
+    debug: Annotated[bool, typer.Option("--debug", help="Log more; show where an unexpected error happened.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    context.obj = Common(config, log_format.value, debug)
+
+
+app.command()(demo.demo)
+app.command()(setup.init)
+app.command()(check.check)
+app.command()(sync.sync)
+app.command()(service.run)
+app.command()(jobs.jobs)
+app.command()(jobs.history)
+app.add_typer(database.app, name="db")
+app.add_typer(rejected.app, name="rejected")
+app.command()(service.simulate)

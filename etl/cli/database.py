@@ -1,0 +1,53 @@
+"""The commands around the schema of the database; they must not know its tables."""
+
+from __future__ import annotations
+
+import typer
+
+from etl.cli.options import Config, Json, open_settings
+from etl.cli.output import print_json
+
+app = typer.Typer(help="Upgrade the database's schema, or show where it stands.", no_args_is_help=True)
+
+
+@app.command()
+def upgrade(context: typer.Context, json: Json = False, config: Config = None) -> None:
+    """Bring the schema up to date; an empty database gets its tables."""
+    from etl.warehouse import engine
+
+    opened = engine.open_engine(open_settings(context, config).database.connection_url())
+    before = engine.current_revision(opened)
+    is_changed = engine.upgrade(opened)
+    after = engine.current_revision(opened)
+    if json:
+        print_json({"before": before, "after": after, "is_changed": is_changed})
+    elif is_changed:
+        typer.echo(f"upgraded from {before or 'empty'} to {after}")
+    else:
+        typer.echo(f"up to date at {after}")
+
+
+@app.command()
+def current(context: typer.Context, json: Json = False, config: Config = None) -> None:
+    """Show the revision of the schema, and the one that this program needs."""
+    from etl.warehouse import engine
+
+    opened = engine.open_engine(open_settings(context, config).database.connection_url())
+    revision = engine.current_revision(opened)
+    if json:
+        print_json({"current": revision, "head": engine.HEAD_REVISION, "is_current": revision == engine.HEAD_REVISION})
+    else:
+        typer.echo(f"{revision or 'empty'} (this program needs {engine.HEAD_REVISION})")
+
+
+@app.command()
+def check(context: typer.Context, json: Json = False, config: Config = None) -> None:
+    """Succeed if the schema is the one that this program needs, else say what to do."""
+    from etl.warehouse import engine
+
+    opened = engine.open_engine(open_settings(context, config).database.connection_url())
+    engine.assert_current(opened)
+    if json:
+        print_json({"current": engine.HEAD_REVISION, "head": engine.HEAD_REVISION, "is_current": True})
+    else:
+        typer.echo(f"ok, at {engine.HEAD_REVISION}")

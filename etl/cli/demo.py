@@ -1,0 +1,213 @@
+"""The demo: weeks of a simulated server's life, read pass by pass into a database of its own, in seconds.
+
+It must not know how a pass works; it only moves the server's clock.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from etl.cli.options import Json, open_log
+from etl.cli.output import Row, print_json, print_table, progress
+from etl.errors import UsageError, Vb365EtlError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from etl.config import Settings
+    from etl.simulator import World
+
+FILE = Path("vb365-demo.db")
+SETTINGS_FILE = Path("vb365-demo.toml")
+# PRAGMA application_id of a demo's file: what carries it may be replaced by the next demo. "vbdm" as a number.
+APPLICATION_ID = 0x7662646D
+_SETTINGS_HEAD = "# Written by vb365-etl demo; the next demo replaces it.\n"
+
+# Off the hour on purpose: passes that always come at the same minute would never see a job that runs.
+STEP = timedelta(hours=5, minutes=17)
+
+SELECTS = {
+    "What there is": """\
+SELECT (SELECT COUNT(*) FROM job) AS jobs, (SELECT COUNT(*) FROM job WHERE removed_at IS NOT NULL) AS removed,
+       (SELECT COUNT(*) FROM job_version) AS versions, (SELECT COUNT(*) FROM job_status) AS status_intervals,
+       (SELECT COUNT(*) FROM job_change) AS changes, (SELECT COUNT(*) FROM sync_run) AS passes""",
+    "The jobs that failed most often": """\
+SELECT job.name AS job_name, COUNT(DISTINCT job_status.last_run_at) AS failed_runs, MAX(job.last_status) AS now
+FROM job_status JOIN job ON job.id = job_status.job_id
+WHERE job_status.last_status = 'Failed'
+GROUP BY job.id, job.name ORDER BY failed_runs DESC, job_name LIMIT 5""",
+    "What administrators changed last": """\
+SELECT job_change.detected_at, job.name AS job_name, job_change.change_type, job_change.field,
+       job_change.old_value, job_change.new_value
+FROM job_change JOIN job ON job.id = job_change.job_id
+WHERE job_change.not_before IS NOT NULL ORDER BY job_change.detected_at DESC, job_change.id DESC LIMIT 12""",
+}
+
+
+def demo(
+    context: typer.Context,
+    database: Annotated[
+        str | None, typer.Option(metavar="URL", help="Fill this empty database. Default: the file vb365-demo.db.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=8, max=2_000, help="How many backup jobs.")] = 40,
+    weeks: Annotated[int, typer.Option(min=1, max=52, help="How many weeks.")] = 4,
+    json: Json = False,
+) -> None:
+    """Watch it work without a server: weeks of a simulated one, read into a database; running it again starts over."""
+    open_log(context)
+    from etl.config import ServerSettings
+    from etl.simulator import SimulatedServer, World
+
+    settings = _settings(database or f"sqlite:///{FILE}")
+    engine = _empty_database(settings, is_own_file=database is None)
+    begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(weeks=weeks)
+    world = World(jobs=jobs, copy_jobs=jobs // 10, start=begin)
+    with SimulatedServer(world, clock="simulated") as simulated:
+        server = ServerSettings(
+            name="demo",
+            url=simulated.url,
+            username=simulated.username,
+            password=simulated.password,
+            api_version="v8",
+            timezone=world.zone.key,
+        )
+        _play(engine, settings, server, world, timedelta(weeks=weeks))
+    results = {title: _select(engine, select) for title, select in SELECTS.items()}
+    if json:
+        print_json(results)
+        return
+    for title, rows in results.items():
+        print_table(title, list(rows[0]) if rows else [], rows, settings.reporting_zone)
+    _write_settings(settings)
+    _where_to_look(settings, results)
+
+
+def _settings(url: str) -> Settings:
+    from pydantic import ValidationError
+
+    from etl.config import DatabaseSettings, Settings
+
+    try:
+        return Settings(database=DatabaseSettings(url=url))
+    except ValidationError as error:
+        what = error.errors(include_input=False)[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--database: {what}") from None
+
+
+def _empty_database(settings: Settings, *, is_own_file: bool) -> Engine:
+    from etl.warehouse import engine
+
+    if SETTINGS_FILE.exists() and not SETTINGS_FILE.read_text("utf-8", "replace").startswith(_SETTINGS_HEAD):
+        raise UsageError(
+            "this was not written by a demo; it stays as it is", where=str(SETTINGS_FILE), hint="move it away"
+        )
+    if is_own_file:
+        _start_over(FILE)
+    opened = engine.open_engine(settings.database.connection_url())
+    if engine.current_revision(opened) is not None:
+        hint = "name an empty one; the demo does not mix its jobs with yours"
+        raise UsageError("the database is in use", where=f"database {settings.database.url}", hint=hint)
+    engine.upgrade(opened)
+    return opened
+
+
+def _start_over(path: Path) -> None:
+    """Replace the file of a demo before by an empty one; any other file stays as it is."""
+    if path.exists():
+        hint = "move it away, or name another database: --database sqlite:///other.db"
+        foreign = UsageError("this is not the database of a demo; it stays as it is", where=str(path), hint=hint)
+        try:
+            with closing(sqlite3.connect(path)) as connection:
+                (found,) = connection.execute("PRAGMA application_id").fetchone()
+        except sqlite3.Error:
+            raise foreign from None
+        if found != APPLICATION_ID:
+            raise foreign
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            path.with_name(name).unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _play(engine: Engine, settings: Settings, server: Any, world: World, duration: timedelta) -> None:
+    """Move the server's clock through the weeks, with a pass after each step and the story's events between."""
+    from etl import pipeline
+
+    begin, end, story = world.now, world.now + duration, _story(world)
+    steps = -(-duration // STEP)
+    with progress() as report:
+        for step in range(1, steps + 1):
+            world.advance(min(STEP, end - world.now))
+            while story and world.now >= begin + story[0][0] * duration:
+                story.pop(0)[1]()
+            result = pipeline.sync(
+                engine, settings, server, pipeline.SyncOptions(triggered_by="demo"), lambda: world.now
+            )
+            if result.exit_code:
+                raise Vb365EtlError(f"a pass ended {result.status}: {result.error_message}", where="the demo")
+            if report:
+                report("passes", step, steps)
+
+
+def _story(world: World) -> list[tuple[float, Callable[[], object]]]:
+    """Tell what administrators do meanwhile, each at its share of the time."""
+    first, second, third, fourth, fifth, sixth, seventh, eighth = world.job_uids()[:8]
+    not_on_sundays = "0" * 24 + "1" * 144
+
+    def bad_night() -> None:
+        for uid in (first, fourth, fifth):
+            world.run_job(uid, "Failed")
+
+    return [
+        (0.08, lambda: world.edit_job(first, schedule_type="Daily", daily_type="Everyday", daily_time="22:30:00")),
+        (0.15, lambda: world.edit_job(second, description="Includes the board's mailboxes since the audit")),
+        (0.22, lambda: world.disable_job(third)),
+        (0.30, bad_night),
+        (0.31, lambda: world.edit_job(fourth, is_retry_enabled=True, retry_limit=5, retry_wait_minutes=15)),
+        (0.38, lambda: world.add_job(name="New branch office")),
+        (0.45, lambda: world.enable_job(third)),
+        (0.50, lambda: world.delete_job(sixth)),
+        (0.55, lambda: world.edit_job(fifth, is_window_enabled=True, window=not_on_sundays, window_minute_offset=60)),
+        (0.62, lambda: world.edit_job(second, name="Executives")),
+        (0.70, lambda: world.restore_job(sixth)),
+        (0.78, lambda: world.delete_job(seventh)),
+        (0.85, lambda: world.edit_job(first, daily_time="23:15:00")),
+        (0.92, lambda: world.disable_job(eighth)),
+        (0.97, bad_night),
+    ]
+
+
+def _select(engine: Engine, select: str) -> list[Row]:
+    from sqlalchemy import text
+
+    from etl.warehouse.engine import reading
+    from etl.warehouse.types import UtcDateTime
+
+    instants = {name: UtcDateTime() for name in ("detected_at",) if name in select}
+    with reading(engine) as connection:
+        return [dict(row) for row in connection.execute(text(select).columns(**instants)).mappings()]
+
+
+def _write_settings(settings: Settings) -> None:
+    """Write a settings file that names the demo's database, so that every command can look at it."""
+    url = settings.database.url.replace("\\", "\\\\").replace('"', '\\"')
+    SETTINGS_FILE.write_text(f'{_SETTINGS_HEAD}[database]\nurl = "{url}"\n', encoding="utf-8")
+
+
+def _where_to_look(settings: Settings, results: dict[str, list[Row]]) -> None:
+    changed = [str(row["job_name"]) for row in results["What administrators changed last"]]
+    name = changed[0] if changed else "JOB"
+    day = datetime.now(UTC) - timedelta(days=7)
+    typer.echo(f"\nThe database: {settings.database.url}")
+    typer.echo("Look at it with any SQL tool (the tables above are plain SELECTs on job, job_version, job_status,")
+    typer.echo("job_change), or with:")
+    for command in ("jobs", f"jobs --as-of {day:%Y-%m-%d}", f'history "{name}"'):
+        typer.echo(f"  vb365-etl {command} --config {SETTINGS_FILE}")
+    typer.echo(f"\nA SELECT to begin with:\n{SELECTS['The jobs that failed most often']}")

@@ -1,0 +1,132 @@
+"""How results reach the user: JSON, tables and progress; it must not know where they come from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Row = Mapping[str, Any]
+ReportProgress = Callable[[str, int, int | None], None]
+
+WHERE_IT_HAPPENED = "vb365-etl --debug COMMAND shows where it happened"
+_WIDTH_WITHOUT_TERMINAL = 200
+_RED, _YELLOW, _GREEN = "red", "yellow", "green"
+_COLOURS = {
+    "failed": _RED,
+    "error": _RED,
+    "disconnected": _RED,
+    "locked": _RED,
+    "partial": _YELLOW,
+    "warning": _YELLOW,
+    "succeeded": _GREEN,
+    "success": _GREEN,
+    "ok": _GREEN,
+}
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document; instants are ISO 8601 in UTC, always with Z and six fractional digits."""
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
+    typer.echo(orjson.dumps(value, default=_plain, option=options))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def print_error(what: str, hint: str | None = None) -> None:
+    """Print an error on stderr, what to do next on a line of its own; no secret, nothing that moves the cursor."""
+    from etl.log import redact
+
+    typer.echo(typer.style("error: ", fg="red", bold=True) + _printable(redact(what)), err=True)
+    if hint:
+        typer.echo(f"  {_printable(redact(hint))}", err=True)
+
+
+def unexpected(error: Exception) -> str:
+    """Describe a mistake of ours in one line, without the data it came across in (SQL shows some further down)."""
+    first = next(iter(str(error).splitlines()), "")
+    return f"unexpected {type(error).__name__}: {first[:300]}"
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Row], zone: ZoneInfo) -> None:
+    """Print rows as a table on stdout, instants in this zone; columns are keys, shown as words.
+
+    A column called ``is_...`` shows yes or no.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
+    for column in columns:
+        numeric = bool(rows) and all(_is_number(row.get(column)) for row in rows)
+        is_instant = any(isinstance(row.get(column), datetime) for row in rows)
+        justify: Literal["left", "right"] = "right" if numeric and not column.startswith("is_") else "left"
+        table.add_column(column.replace("_", " "), justify=justify, overflow="fold", no_wrap=is_instant)
+    for row in rows:
+        cells = [_cell(column, row.get(column), zone) for column in columns]
+        table.add_row(*(Text(cell, style=_COLOURS.get(cell.lower(), "")) for cell in cells))
+    if any(isinstance(value, datetime) for row in rows for value in row.values()):
+        table.caption, table.caption_justify = f"times in {zone.key}", "left"
+    _console().print(table)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _cell(column: str, value: object, zone: ZoneInfo) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    if column.startswith("is_"):
+        return "yes" if value else "no"
+    return _printable(str(value)).replace("\n", "\N{REPLACEMENT CHARACTER}")
+
+
+def _printable(text: str) -> str:
+    """Replace what a terminal would obey (escapes, carriage returns, text direction); lines stay."""
+    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False)
+
+
+@contextmanager
+def progress() -> Iterator[ReportProgress | None]:
+    """Show progress on stderr while the block runs: call it with (stream, done, total); None without a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stream: str, done: int, total: int | None) -> None:
+            if stream not in tasks:
+                tasks[stream] = bars.add_task(stream, total=total)
+            bars.update(tasks[stream], completed=done, total=total)
+
+        yield report

@@ -1,0 +1,78 @@
+"""The commands that keep running: the service and the simulated server; they must not know what a pass does."""
+
+from __future__ import annotations
+
+import threading
+from typing import Annotated
+
+import typer
+
+from etl.cli.options import Config, chosen_servers, open_database, open_log, open_settings
+from etl.errors import UsageError
+
+
+def run(context: typer.Context, config: Config = None) -> None:
+    """Run as a service: a pass over every server by the schedule, the first at once; SIGTERM ends it cleanly."""
+    settings = open_settings(context, config)
+    servers = chosen_servers(settings, ())
+
+    from etl import log, pipeline, scheduler
+    from etl.cli.passes import attempt, passes_at_once
+    from etl.config import ServerSettings
+    from etl.warehouse.engine import lock
+
+    logger = log.get_logger(__name__)
+    stop = threading.Event()
+    with scheduler.stopping_on_signals(stop):
+        engine = open_database(settings, upgrade=True)
+        options = pipeline.SyncOptions(triggered_by="schedule")
+
+        def run_pass(server: ServerSettings) -> None:
+            row = attempt(server.name, lambda: pipeline.sync(engine, settings, server, options))
+            write = logger.info if row["exit_code"] == 0 else logger.warning
+            counts = {
+                word: sum(stream[word] or 0 for stream in row["streams"])
+                for word in ("seen", "added", "changed", "removed", "rejected")
+            }
+            error = {key: row[key] for key in ("error_kind", "error_message") if row[key]}
+            write("pass ended", server=server.name, status=row["status"], **counts, **error)
+
+        with lock(engine, "leader"):
+            scheduler.serve(
+                servers,
+                settings.schedule,
+                settings.reporting_zone,
+                run_pass,
+                passes_at_once=passes_at_once(engine),
+                stop=stop,
+            )
+
+
+def simulate(
+    context: typer.Context,
+    jobs: Annotated[int, typer.Option(min=0, max=100_000, help="How many backup jobs.")] = 100,
+    copy_jobs: Annotated[int, typer.Option(min=0, max=100_000, help="How many of them have a copy job.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same jobs.")] = 1,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 4443,
+    tls: Annotated[bool, typer.Option("--tls/--no-tls", help="HTTPS with a self-signed certificate, or HTTP.")] = True,
+    speed: Annotated[float, typer.Option(min=0, help="Simulated seconds per second; 0 stops the clock.")] = 1.0,
+) -> None:
+    """Serve a simulated VB365 server, v1 to v8, on this machine only, until Ctrl+C."""
+    open_log(context)
+    from etl import simulator
+
+    if copy_jobs > jobs:
+        raise UsageError("there cannot be more copy jobs than backup jobs")
+    try:
+        simulator.serve(
+            jobs=jobs,
+            copy_jobs=copy_jobs,
+            seed=seed,
+            port=port,
+            tls=tls,
+            speed=speed,
+            say=lambda line: typer.echo(line),
+        )
+    except OSError as error:
+        where = f"127.0.0.1:{port}"
+        raise UsageError(f"cannot listen: {error.strerror}", where=where, hint="take another --port") from None

@@ -1,0 +1,55 @@
+"""The demo: a history worth looking at, in a file of its own that no other file is mistaken for."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
+
+
+def test_the_demo_fills_a_database_that_every_command_can_look_at(run: Run) -> None:
+    outcome = run("demo", "--weeks", "1", "--jobs", "10", "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    (there_is,) = outcome.json["What there is"]
+    assert (there_is["jobs"], there_is["removed"]) == (12, 1)
+    assert there_is["status_intervals"] > 50
+    assert there_is["passes"] == 32
+    assert outcome.json["The jobs that failed most often"]
+    changed = {(each["change_type"], each["field"]) for each in outcome.json["What administrators changed last"]}
+    assert {("removed", None), ("returned", None), ("changed", "name"), ("changed", "is_enabled")} <= changed
+
+
+def test_a_demo_starts_over_and_tells_where_to_look(run: Run) -> None:
+    for _ in range(2):
+        outcome = run("demo", "--weeks", "1", "--jobs", "8")
+        assert outcome.exit_code == 0, outcome.stderr
+        assert "The database: sqlite:///vb365-demo.db" in outcome.stdout
+        assert "vb365-etl jobs --config vb365-demo.toml" in outcome.stdout
+    with closing(sqlite3.connect("vb365-demo.db")) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM sync_run").fetchone() == (32,)
+    assert len(run("jobs", "--config", "vb365-demo.toml", "--json").json) == 8
+
+
+def test_a_file_that_is_not_a_demos_stays(run: Run) -> None:
+    for content in (b"not a database", b""):
+        Path("vb365-demo.db").write_bytes(content)
+        outcome = run("demo")
+        assert (outcome.exit_code, outcome.stdout) == (2, "")
+        assert "vb365-demo.db: this is not the database of a demo; it stays as it is" in outcome.stderr
+        assert Path("vb365-demo.db").read_bytes() == content
+    Path("vb365-demo.db").unlink()
+    Path("vb365-demo.toml").write_text("[sync]\n")
+    assert run("demo").exit_code == 2
+    assert Path("vb365-demo.toml").read_text() == "[sync]\n"
+    assert not Path("vb365-demo.db").exists()
+
+
+def test_a_database_in_use_stays(run: Run) -> None:
+    assert run("db", "upgrade").exit_code == 0
+    outcome = run("demo", "--database", "sqlite:///vb365.db")
+    assert outcome.exit_code == 2
+    assert "the database is in use" in outcome.stderr

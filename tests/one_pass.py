@@ -1,0 +1,24 @@
+"""One pass over a simulated server at an instant of the test's choice."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine
+
+from etl.config import Settings
+from etl.passes import SyncResult
+from etl.pipeline import SyncOptions, sync
+from etl.simulator.server import PASSWORD, USERNAME
+
+
+def settings_for(url: str, *, sync: dict[str, Any] | None = None, **server: Any) -> Settings:
+    """Make the settings for one server, ``hq`` at v8 unless said otherwise."""
+    fields = {"name": "hq", "url": url, "username": USERNAME, "password": PASSWORD, "api_version": "v8", **server}
+    return Settings.model_validate({"servers": [fields], "sync": sync or {}})
+
+
+def run_pass(engine: Engine, settings: Settings, at: datetime, **options: Any) -> SyncResult:
+    """Run one pass over the first server while the clock stands still."""
+    return sync(engine, settings, settings.servers[0], SyncOptions(**options), clock=lambda: at)
