@@ -1,6 +1,7 @@
 """A simulated VB365 server: for the demo, for tests, and for people without one; it must not know who reads it.
 
-Read ``world.py`` first (what happens), then ``documents.py`` (how each API version tells it).
+Read ``world.py`` first (what happens), then ``documents.py`` and ``session_documents.py`` (how each API version tells
+it).
 """
 
 from .faults import Faults
@@ -9,6 +10,18 @@ from .happenings import something_happens
 from .job import Job
 from .messages import Request, Response
 from .server import SimulatedServer
+from .sessions import LogLine, Session
 from .world import World
 
-__all__ = ["Faults", "Job", "Request", "Response", "SimulatedServer", "World", "serve", "something_happens"]
+__all__ = [
+    "Faults",
+    "Job",
+    "LogLine",
+    "Request",
+    "Response",
+    "Session",
+    "SimulatedServer",
+    "World",
+    "serve",
+    "something_happens",
+]

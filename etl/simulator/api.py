@@ -1,26 +1,26 @@
 """Which resource answers which request, v1 to v8 side by side; it must not know sockets or how time passes.
 
-Sessions and the items in a job's scope are linked to, as on a real server, but not served: they answer 404.
+The items in a job's scope are linked to, as on a real server, but not served: they answer 404.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 import orjson
 
 from .documents import job_document, links_prefix
 from .faults import Faults
-from .infrastructure import organization_document, proxy_document, repository_document
+from .infrastructure import organization_document, proxy_document, proxy_pool_document, repository_document
 from .job import Job, Kind
 from .messages import Request, Response
+from .pages import array, error, page
+from .session_resources import SessionResources
 from .tokens import Tokens
 from .world import World
-
-DEFAULT_PAGE, LARGEST_PAGE = 30, 10_000
 
 # The newest API version a server serves -> a build of the product that brought it.
 PRODUCT_VERSIONS: Mapping[int, str] = {
@@ -33,7 +33,6 @@ PRODUCT_VERSIONS: Mapping[int, str] = {
     7: "7.0.0.4901",
     8: "8.1.0.305",
 }
-_ERROR_CODES = {400: "ParameterValidationFailure", 403: "ResourceAccessDenied", 404: "ResourceNotFound"}
 
 
 class _Route(NamedTuple):
@@ -42,6 +41,7 @@ class _Route(NamedTuple):
     since: int
     answer: Callable[[Api, Request, int, str], Response]
     is_anonymous: bool = False
+    until: int = 8
 
 
 class Api:
@@ -59,6 +59,7 @@ class Api:
     ) -> None:
         self._world, self._tokens, self._faults = world, tokens, faults
         self._origin = origin
+        self._sessions = SessionResources(world, faults, origin)
         self._versions = frozenset(versions)
         self._installation_id = installation_id
         self._product_version = product_version or PRODUCT_VERSIONS[max(self._versions)]
@@ -71,7 +72,7 @@ class Api:
         if match is None or int(match[1]) not in self._versions:
             return Response(404)
         version, path = int(match[1]), match[2].rstrip("/")
-        candidates = [each for each in _ROUTES if version >= each.since and each.path.fullmatch(path)]
+        candidates = [each for each in _ROUTES if each.since <= version <= each.until and each.path.fullmatch(path)]
         route = next((each for each in candidates if each.method == request.method), None)
         if route is None or not route.is_anonymous:
             refusal = self._tokens.refusal(request)
@@ -128,8 +129,14 @@ class Api:
                     return chosen[offset : None if limit is None else offset + limit]
 
             if version < 8:
-                return _array(self._documents(listed(kind), version))
-            return _page(request, version, name, total, lambda *cut: self._documents(listed(kind, *cut), version))
+                return array(self._documents(listed(kind), version))
+            return page(
+                request,
+                version,
+                f"{links_prefix(version, self._origin)}/{name}",
+                total,
+                lambda *cut: self._documents(listed(kind, *cut), version),
+            )
 
     def _documents(self, jobs: Sequence[Job], version: int) -> list[bytes]:
         """Write jobs, each one anew only if it changed since it was written last."""
@@ -151,9 +158,10 @@ class Api:
     # Around the jobs.
 
     def _organizations(self, request: Request, version: int, uid: str) -> Response:
-        return self._infrastructure(
-            request, version, uid, "Organizations", self._world.organizations, organization_document
-        )
+        # v7 and v8 leave out what they would have to ask a proxy for, unless it is wanted.
+        is_extended = version <= 6 or request.query.get("extendedview", "").lower() == "true"
+        write = partial(organization_document, is_extended=is_extended)
+        return self._infrastructure(request, version, uid, "Organizations", self._world.organizations, write)
 
     def _repositories(self, request: Request, version: int, uid: str) -> Response:
         return self._infrastructure(
@@ -162,6 +170,9 @@ class Api:
 
     def _proxies(self, request: Request, version: int, uid: str) -> Response:
         return self._infrastructure(request, version, uid, "Proxies", self._world.proxies, proxy_document)
+
+    def _proxy_pools(self, request: Request, version: int, uid: str) -> Response:
+        return self._infrastructure(request, version, uid, "ProxyPools", self._world.proxy_pools, proxy_pool_document)
 
     def _infrastructure(
         self,
@@ -172,16 +183,41 @@ class Api:
         state: Mapping[str, Any],
         document: Callable[[Any, int, str], dict[str, Any]],
     ) -> Response:
-        prefix = links_prefix(version, self._origin)
+        prefix, faults = links_prefix(version, self._origin), self._faults.documents
+
+        def written(entity: Any) -> bytes:
+            text = orjson.dumps(document(entity, version, prefix))
+            return faults[entity.uid](text) if entity.uid in faults else text
+
         with self._world.lock:
             if uid:
                 if uid not in state:
                     return error(version, 404, f"The resource with ID {uid} was not found in {name}.")
-                return Response.json(document(state[uid], version, prefix))
-            documents = [orjson.dumps(document(each, version, prefix)) for each in state.values()]
+                return Response.of_json([written(state[uid])])
+            documents = [written(each) for each in state.values()]
         if version < 8:
-            return _array(documents)
-        return _page(request, version, name, len(documents), lambda offset, limit: documents[offset : offset + limit])
+            return array(documents)
+        return page(
+            request,
+            version,
+            f"{links_prefix(version, self._origin)}/{name}",
+            len(documents),
+            lambda offset, limit: documents[offset : offset + limit],
+        )
+
+    # Sessions.
+
+    def _every_session(self, request: Request, version: int, uid: str) -> Response:
+        return self._sessions.every(request, version, uid)
+
+    def _sessions_of_job(self, request: Request, version: int, uid: str) -> Response:
+        return self._sessions.of_job(request, version, uid)
+
+    def _session(self, request: Request, version: int, uid: str) -> Response:
+        return self._sessions.one(request, version, uid)
+
+    def _session_log(self, request: Request, version: int, uid: str) -> Response:
+        return self._sessions.log(request, version, uid)
 
     # The server itself.
 
@@ -196,57 +232,10 @@ class Api:
         return Response(204 if version >= 8 else 200)
 
 
-def error(version: int, status: int, message: str) -> Response:
-    """Answer with an error document of this version's shape."""
-    document: dict[str, Any] = {"message": message}
-    if version == 7:
-        document["errorCode"] = None
-    elif version >= 8:
-        document |= {"errorCode": _ERROR_CODES.get(status, "HttpError"), "stackTrace": None}
-    return Response.json(document, status)
-
-
-def _array(documents: Sequence[bytes]) -> Response:
-    return Response.of_json(_between(b"[", documents, b"]"))
-
-
-def _page(
-    request: Request, version: int, name: str, total: int, cut: Callable[[int, int], Sequence[bytes]]
-) -> Response:
-    """Answer one page; its links keep the request's other parameters."""
-    query = request.query
-    try:
-        offset, limit = int(query.get("offset", "0")), int(query.get("limit", str(DEFAULT_PAGE)))
-    except ValueError:
-        return error(version, 400, "offset and limit must be numbers.")
-    if offset < 0 or not 1 <= limit <= LARGEST_PAGE:
-        return error(version, 400, f"offset must not be negative, limit must be from 1 to {LARGEST_PAGE}.")
-
-    def link(at: int) -> dict[str, str]:
-        return {"href": f"/v{version}/{name}?{urlencode(query | {'offset': at, 'limit': limit})}"}
-
-    links = {"self": link(offset), "first": link(0)}
-    if offset > 0:
-        links["prev"] = link(max(0, offset - limit))
-    if offset + limit < total:
-        links["next"] = link(offset + limit)
-    head = b'{"offset":%d,"limit":%d,"results":[' % (offset, limit)
-    tail = b'],"_links":%b,"totalCount":%d}' % (orjson.dumps(links), total)
-    return Response.of_json(_between(head, cut(offset, limit), tail))
-
-
-def _between(head: bytes, documents: Sequence[bytes], tail: bytes) -> list[bytes]:
-    parts = [b","] * (2 * len(documents) + 1)
-    parts[1::2] = documents
-    parts[0] = head
-    parts[-1] = tail if documents else head + tail
-    return parts
-
-
 def _route(
-    method: str, path: str, since: int, answer: Callable[..., Response], *, is_anonymous: bool = False
+    method: str, path: str, since: int, answer: Callable[..., Response], *, is_anonymous: bool = False, until: int = 8
 ) -> _Route:
-    return _Route(method, re.compile(path), since, answer, is_anonymous)
+    return _Route(method, re.compile(path), since, answer, is_anonymous, until)
 
 
 _ROUTES = (
@@ -255,9 +244,15 @@ _ROUTES = (
     _route("GET", "/jobs/([^/]+)/copyjob", 6, Api._copy_job_of),
     _route("GET", "/copyjobs", 6, Api._copy_jobs),
     _route("GET", "/copyjobs/([^/]+)", 6, Api._copy_job),
+    _route("GET", "/jobs/([^/]+)/jobsessions", 1, Api._sessions_of_job, until=6),
+    _route("GET", "/jobsessions", 1, Api._every_session),
+    _route("GET", "/jobsessions/([^/]+)", 1, Api._session),
+    _route("GET", "/jobsessions/([^/]+)/log", 1, Api._session_log, until=1),
+    _route("GET", "/jobsessions/([^/]+)/logitems", 2, Api._session_log),
     _route("GET", "/organizations(?:/([^/]+))?", 1, Api._organizations),
     _route("GET", "/backuprepositories(?:/([^/]+))?", 1, Api._repositories),
     _route("GET", "/proxies(?:/([^/]+))?", 1, Api._proxies),
+    _route("GET", "/proxypools(?:/([^/]+))?", 8, Api._proxy_pools),
     _route("GET", "/serviceinstance", 1, Api._service_instance),
     _route("POST", "/token", 1, Api._token, is_anonymous=True),
     _route("POST", "/token/logout", 7, Api._logout),

@@ -6,13 +6,13 @@ has no value, newer ones write null.
 
 from __future__ import annotations
 
-from datetime import UTC
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from .job import ALL_HOURS, Instant, Job
+from .instants import instant
+from .job import ALL_HOURS, Job
 
 Document = dict[str, Any]
 
@@ -82,17 +82,6 @@ def links(job: Job, version: int, origin: str) -> dict[str, str]:
         excludedItems=job.has_excluded_items and f"{own}/{excluded}",
         copyJob=version >= 6 and job.copy_job_uid and f"{own}/CopyJob",
     )
-
-
-def instant(at: Instant) -> str | None:
-    """Write an aware datetime as .NET does: UTC with Z, in ticks of 100 ns, no trailing zeros; text stays as it is."""
-    if at is None or isinstance(at, str):
-        return at
-    text = at.astimezone(UTC).isoformat().removesuffix("+00:00")
-    if at.microsecond:
-        # Python has no seventh digit; the last one once more makes the ticks of a real server.
-        text = (text + text[-1]).rstrip("0")
-    return f"{text}Z"
 
 
 def _backup_job_v1(job: Job) -> Document:

@@ -14,6 +14,7 @@ from email.utils import format_datetime
 from threading import Lock
 
 from .messages import Request, Response
+from .pages import error
 
 Before = Callable[[Request], Response | None]
 After = Callable[[Request, Response], Response]
@@ -108,6 +109,15 @@ class Faults:
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         return self.before(path, lambda _: Response.json({"message": message}, status, headers), times=times, skip=skip)
 
+    def denied(self, path: str, *, times: int | None = None, skip: int = 0) -> Fault:
+        """Answer 403 in the version's own shape: the account has no right to see this resource."""
+
+        def refuse(request: Request) -> Response:
+            version = re.match(r"/v(\d)", request.path, re.IGNORECASE)
+            return error(int(version[1]) if version else 1, 403, "Access to this resource is denied.")
+
+        return self.before(path, refuse, times=times, skip=skip)
+
     def html(self, path: str, *, status: int = 200, times: int | None = 1, skip: int = 0) -> Fault:
         """Answer with a web page instead of JSON."""
         page = Response(
@@ -171,11 +181,11 @@ class Faults:
     # Lists and documents that are not what they should be.
 
     def document(self, uid: str, change: Change | bytes) -> None:
-        """Serve other bytes for a job, in lists and alone: fixed ones, or what ``change`` makes of the regular ones."""
+        """Serve other bytes for a job, a session, a proxy ..: fixed ones, or changed regular ones."""
         self.documents[uid] = change if callable(change) else lambda _: change
 
     def duplicate(self, uid: str) -> None:
-        """List a job once more, at the end of its list."""
+        """List a job or a session once more, at the end of its list."""
         self.repeated.append(uid)
 
     def on_page(self, path: str, call: Callable[[], object], *, skip: int = 1, times: int | None = 1) -> Fault:
@@ -187,7 +197,7 @@ class Faults:
         return self.before(path, between, times=times, skip=skip)
 
     def shift(self, path: str, by: int, *, skip: int = 1, times: int | None = None) -> Fault:
-        """Cut pages at a shifted offset, by default from the second one on: > 0 skips jobs, < 0 shows some twice."""
+        """Cut pages at a shifted offset, by default from the second one on: > 0 skips some, < 0 shows some twice."""
 
         def shifted(request: Request) -> None:
             request.query["offset"] = str(max(0, int(request.query.get("offset", "0")) + by))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.cookies import SimpleCookie
@@ -52,13 +52,14 @@ class Request:
 class Response:
     """One answer, and how the connection misbehaves while it is sent.
 
-    ``parts`` are the pieces of the body in order (a long list is never glued together in memory). ``delay``: seconds
-    before anything is sent. ``cut_after``: the connection ends after so many bytes of the body, though the head
-    promises all of it; ``is_reset``: it ends with a reset, not with a regular close.
+    ``parts`` are the pieces of the body in order (a long list is never glued together in memory); they can be iterated
+    more than once, and of a body in chunks they may be made while it is sent. ``delay``: seconds before anything is
+    sent. ``cut_after``: the connection ends after so many bytes of the body, though the head promises all of it;
+    ``is_reset``: it ends with a reset, not with a regular close.
     """
 
     status: int = 200
-    parts: Sequence[bytes] = ()
+    parts: Iterable[bytes] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     cut_after: int | None = None
@@ -71,7 +72,7 @@ class Response:
         return cls.of_json([orjson.dumps(document)], status, headers)
 
     @classmethod
-    def of_json(cls, parts: Sequence[bytes], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    def of_json(cls, parts: Iterable[bytes], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """Answer with JSON text that is written already."""
         return cls(status, parts, {"Content-Type": "application/json; charset=utf-8", **(headers or {})})
 

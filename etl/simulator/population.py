@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
+from msgspec.structs import replace
 
-from .infrastructure import TERABYTE, Organization, Proxy, Repository
+from .infrastructure import TERABYTE, Organization, Proxy, ProxyPool, Repository
 from .job import ALL_HOURS, INTERVAL_MINUTES, Job
 from .timetable import next_start, utc_offset_minutes
 
@@ -52,6 +52,12 @@ _DESCRIPTIONS = (
     "RPO 24 h, see contract",
 )
 
+_ORGANIZATION_TYPES = (*("Office365",) * 8, "Hybrid", "OnPremises")
+_REGIONS = (*("Worldwide",) * 8, "Germany", "USGovernment")
+_ORGANIZATION_DESCRIPTIONS = (None, "", "Contract 2024-117", "Ask before any change")
+_REPOSITORY_DESCRIPTIONS = (None, "JET database on the SAN", "Moves to object storage next year")
+_PROXY_DESCRIPTIONS = (None, "Created by the installer", "Rack 4, on 10 Gbit/s")
+
 _NIGHTS = ("1" * 6 + "0" * 12 + "1" * 6) * 7
 _OUTSIDE_OFFICE_HOURS = "1" * 24 + ("1" * 7 + "0" * 10 + "1" * 7) * 5 + "1" * 24
 _FIRST_HALF_OF_NIGHT = ("1" * 3 + "0" * 15 + "1" * 6) * 7
@@ -67,6 +73,7 @@ class Population:
     """A source of organizations, repositories, proxies and jobs that never repeats an id or a name."""
 
     def __init__(self, seed: int, zone: ZoneInfo) -> None:
+        self._seed = seed
         self._random = Random(seed)  # noqa: S311 - a simulation has to be repeatable, not secret
         self._zone = zone
         self._names: Counter[str] = Counter()
@@ -74,10 +81,15 @@ class Population:
         self.organizations: list[Organization] = []
         self.repositories: list[Repository] = []
         self.proxies: list[Proxy] = []
+        self.proxy_pools: list[ProxyPool] = []
 
-    def settle(self, jobs: int) -> None:
+    def settle(self, jobs: int, now: datetime) -> None:
         """Found the organizations, repositories and proxies that so many jobs need."""
+        # What came to the estate later is drawn apart: the jobs of a seed stay what they were.
+        apart = Random(f"{self._seed} surroundings")  # noqa: S311 - see above
         self.proxies = [Proxy(uid=self.uid(), host_name=f"vb365-proxy{n:02}") for n in range(1, 3 + jobs // 2000)]
+        self._pool_proxies(apart)
+        pool_of = {proxy.uid: proxy.proxy_pool_uid for proxy in self.proxies}
         for n in range(max(2, jobs // 25)):
             (name, domain), turn = _ORGANIZATIONS[n % len(_ORGANIZATIONS)], n // len(_ORGANIZATIONS)
             self.organizations.append(
@@ -85,25 +97,56 @@ class Population:
                     uid=self.uid(),
                     name=f"{name} ({turn + 1})" if turn else name,
                     office_name=f"{domain}{turn or ''}.onmicrosoft.com",
+                    organization_type=apart.choice(_ORGANIZATION_TYPES),
+                    region=apart.choice(_REGIONS),
+                    description=apart.choice(_ORGANIZATION_DESCRIPTIONS),
+                    is_backed_up=True,
+                    first_backup_at=now - timedelta(days=apart.randint(30, 900), seconds=apart.randint(0, 86400)),
+                    last_backup_at=now - timedelta(seconds=apart.randint(600, 86400)),
                 )
             )
         for n in range(1, max(3, jobs // 100 + 1)):
             capacity = self._random.choice((4, 10, 32, 100)) * TERABYTE
+            repository = Repository(
+                uid=self.uid(),
+                name=f"Repository {n:02}",
+                path=f"E:\\Backup\\{n:02}",
+                proxy_uid=self._random.choice(self.proxies).uid,
+                capacity_bytes=capacity,
+                free_bytes=int(capacity * self._random.random()),
+            )
             self.repositories.append(
-                Repository(
-                    uid=self.uid(),
-                    name=f"Repository {n:02}",
-                    path=f"E:\\Backup\\{n:02}",
-                    proxy_uid=self._random.choice(self.proxies).uid,
-                    capacity_bytes=capacity,
-                    free_bytes=int(capacity * self._random.random()),
+                replace(
+                    repository,
+                    proxy_pool_uid=pool_of[repository.proxy_uid or ""],
+                    organization_uid=apart.choice(self.organizations).uid if apart.random() < 0.2 else None,
+                    description=apart.choice(_REPOSITORY_DESCRIPTIONS),
+                    is_outdated=apart.random() < 0.05,
                 )
+            )
+
+    def _pool_proxies(self, apart: Random) -> None:
+        """Put every second proxy, and with it its repositories, into a pool of its own or of its neighbours."""
+        for n, proxy in enumerate(self.proxies):
+            pool_uid = None
+            if n % 2:
+                if n % 4 == 1:
+                    number = len(self.proxy_pools) + 1
+                    self.proxy_pools.append(
+                        ProxyPool(uid=_uid(apart), name=f"Pool {number:02}", description="Linux proxies")
+                    )
+                pool_uid = self.proxy_pools[-1].uid
+            self.proxies[n] = replace(
+                proxy,
+                description=apart.choice(_PROXY_DESCRIPTIONS),
+                proxy_pool_uid=pool_uid,
+                product_version="8.1.0.305" if n else "8.0.3.1044",
+                operating_system="Linux" if pool_uid else "Windows",
             )
 
     def uid(self) -> str:
         """Draw a random id in the form of a version 4 UUID."""
-        digits = f"{self._random.getrandbits(128):032x}"
-        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+        return _uid(self._random)
 
     def backup_job(self, now: datetime, fields: Mapping[str, Any]) -> Job:
         """Draw a backup job as it would stand at ``now``; ``fields`` are given, not drawn."""
@@ -194,7 +237,7 @@ class Population:
                 "last_run_at": ran_at,
                 "last_backup_at": backed_up_at if word in ("Success", "Warning") else None,
             }
-        return msgspec.structs.replace(job, **{name: value for name, value in status.items() if name not in given})
+        return replace(job, **{name: value for name, value in status.items() if name not in given})
 
     def _choose(self, among: Sequence[Any]) -> Any:
         # random.choice() is unbiased to the last bit, and four times slower.
@@ -203,6 +246,11 @@ class Population:
     def _unique(self, name: str) -> str:
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name} {self._names[name]}"
+
+
+def _uid(random: Random) -> str:
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def _schedule(choose: Callable[[Sequence[Any]], Any], chance: Callable[[], float]) -> dict[str, Any]:

@@ -200,7 +200,7 @@ class _Connection(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer  # noqa: N815 - the names http.server calls
 
     def _send(self, response: Response, now: datetime) -> None:
-        length = sum(map(len, response.parts))
+        length = None if response.is_chunked else sum(map(len, response.parts))
         lines = [
             f"HTTP/1.1 {response.status} {reasons.get(response.status, '')}",
             f"Date: {format_datetime(now, usegmt=True)}",
@@ -212,12 +212,12 @@ class _Connection(BaseHTTPRequestHandler):
         elif response.status != HTTPStatus.NO_CONTENT:
             lines.append(f"Content-Length: {length}")
         pending = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        left = length if response.cut_after is None else min(response.cut_after, length)
+        left = response.cut_after
         for piece in _pieces(response.parts if self.command != "HEAD" else ()):
-            if not left:
+            if left == 0:
                 break
             sent = piece[:left]
-            left -= len(sent)
+            left = None if left is None else left - len(sent)
             self.wfile.write(pending + (b"%x\r\n%b\r\n" % (len(sent), sent) if response.is_chunked else sent))
             pending = b""
         if response.is_chunked and response.cut_after is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from .job import INTERVAL_MINUTES, WEEKDAYS, Job
@@ -43,9 +43,9 @@ def _next_daily(job: Job, after: datetime, zone: ZoneInfo) -> datetime | None:
     today = after.astimezone(zone).date()
     for days in range(_HORIZON_DAYS):
         day = today + timedelta(days=days)
-        if day.weekday() in weekdays and _is_open(job, day, at.hour):
+        if day.weekday() in weekdays:
             start = _to_utc(datetime.combine(day, at), zone)
-            if start > after:
+            if start > after and _is_open(job, start, zone):
                 return start
     return None
 
@@ -58,15 +58,14 @@ def _next_periodic(job: Job, after: datetime, zone: ZoneInfo) -> datetime | None
     local = after.astimezone(zone)
     day = local.date()
     last_day = day + timedelta(days=_HORIZON_DAYS)
-    minute = _on_grid(local.hour * 60 + local.minute, interval, shift)
+    # Starts fall on whole minutes, so the minute that has begun is over.
+    minute = _on_grid(local.hour * 60 + local.minute + 1, interval, shift)
     while day < last_day:
         if minute >= _DAY:
             day, minute = day + timedelta(days=1), shift
-        elif not _is_open(job, day, minute // 60):
-            minute = _on_grid((minute // 60 + 1) * 60, interval, shift)
         else:
             start = _to_utc(datetime.combine(day, time(minute // 60, minute % 60)), zone)
-            if start > after:
+            if start > after and _is_open(job, start, zone):
                 return start
             minute += interval
     return None
@@ -77,21 +76,28 @@ def _on_grid(minute: int, interval: int, shift: int) -> int:
     return minute + (shift - minute) % interval
 
 
-def _is_open(job: Job, day: date, hour: int) -> bool:
-    if job.is_window_enabled and not _allows(job.window, day, hour):
-        return False
+def _is_open(job: Job, start: datetime, zone: ZoneInfo) -> bool:
+    """Judge a start by the hour that it really falls in, which a change of the clocks may have moved."""
+    has_window = job.is_window_enabled
     has_periodic_window = job.schedule_type == "Periodically" and job.is_periodic_window_enabled
-    return not has_periodic_window or _allows(job.periodic_window, day, hour)
+    if not has_window and not has_periodic_window:
+        return True
+    local = start.astimezone(zone)
+    hour = local.isoweekday() % 7 * 24 + local.hour
+    if has_window and not _allows(job.window, hour):
+        return False
+    return not has_periodic_window or _allows(job.periodic_window, hour)
 
 
-def _allows(mask: str | None, day: date, hour: int) -> bool:
-    return mask is None or len(mask) != 168 or mask[day.isoweekday() % 7 * 24 + hour] == "1"
+def _allows(mask: str | None, hour: int) -> bool:
+    return mask is None or len(mask) != 168 or mask[hour] == "1"
 
 
 def _to_utc(local: datetime, zone: ZoneInfo) -> datetime:
     """Read a naive local time: one that exists twice is the first, one that does not exist the next valid minute."""
-    start = local.replace(tzinfo=zone).astimezone(UTC)
-    while start.astimezone(zone).replace(tzinfo=None) != local:
+    while True:
+        first, second = local.replace(tzinfo=zone), local.replace(tzinfo=zone, fold=1)
+        # The two readings differ around a change only, and the later one is ahead where the clocks skip an hour.
+        if (first.utcoffset() or timedelta()) >= (second.utcoffset() or timedelta()):
+            return first.astimezone(UTC)
         local += timedelta(minutes=1)
-        start = local.replace(tzinfo=zone).astimezone(UTC)
-    return start

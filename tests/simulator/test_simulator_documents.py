@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from etl.simulator import Job
-from etl.simulator.documents import instant, job_document
+from etl.simulator.documents import job_document
+from etl.simulator.instants import instant
 
 ORIGIN = "https://support.east.local:4443"
 UID = "93089cfa-81d6-4551-8a7b-a7290868d6f9"

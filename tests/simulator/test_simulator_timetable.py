@@ -85,6 +85,31 @@ def test_a_local_time_that_does_not_exist_moves_to_the_next_valid_minute() -> No
     assert next_start(job, at("2026-03-28T12:00"), BERLIN) == at("2026-03-29T01:00")
 
 
+def window(day: int, *hours: int) -> str:
+    """Open in these hours of one day only, 0 = Sunday."""
+    return "".join("1" if each // 24 == day and each % 24 in hours else "0" for each in range(168))
+
+
+def test_a_moved_start_is_judged_by_the_hour_it_moved_to() -> None:
+    # Berlin: Sunday 2026-03-29 02:00 -> 03:00 local, which is 01:00 UTC; Lord Howe: 2026-10-04 02:00 -> 02:30.
+    job = replace(DAILY, daily_time="02:30:00", is_window_enabled=True)
+    saturday = at("2026-03-28T12:00")
+    assert next_start(replace(job, window=window(0, 3)), saturday, BERLIN) == at("2026-03-29T01:00")
+    assert next_start(replace(job, window=window(0, 2)), saturday, BERLIN) == at("2026-04-05T00:30")
+    every_ten = replace(PERIODIC, periodically_every="Minutes10", offset_minutes=0, is_periodic_window_enabled=True)
+    assert next_start(replace(every_ten, periodic_window=window(0, 3)), saturday, BERLIN) == at("2026-03-29T01:00")
+    assert next_start(replace(every_ten, periodic_window=window(0, 2)), saturday, BERLIN) == at("2026-04-05T00:00")
+    quarter_past = replace(DAILY, daily_time="02:15:00", is_window_enabled=True, window=window(0, 2))
+    lord_howe = ZoneInfo("Australia/Lord_Howe")
+    assert next_start(quarter_past, at("2026-10-03T12:00"), lord_howe) == at("2026-10-03T15:30")
+
+
+def test_a_start_at_midnight_that_moves_is_judged_by_its_day() -> None:
+    # Beirut: Sunday 2026-03-29 00:00 -> 01:00 local, 22:00 UTC the day before.
+    job = replace(DAILY, daily_time="00:30:00", is_window_enabled=True, window=window(0, 1))
+    assert next_start(job, at("2026-03-28T12:00"), ZoneInfo("Asia/Beirut")) == at("2026-03-28T22:00")
+
+
 def test_a_local_time_that_exists_twice_is_the_first() -> None:
     job = replace(DAILY, daily_time="02:30:00")
     # Berlin: 2026-10-25 03:00 -> 02:00 local; 02:30 is 00:30 and 01:30 UTC.

@@ -1,0 +1,156 @@
+"""How each API version writes a session and its log: state -> bytes, pure; it must not know HTTP or the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+from msgspec import UNSET
+
+from .instants import instant, local_instant
+from .sessions import LogLine, Session
+
+Document = dict[str, Any]
+
+
+def session_writer(version: int, prefix: str, zone: ZoneInfo) -> Callable[[Session], bytes]:
+    """Return what writes a session as API version 1 to 8 does.
+
+    ``prefix`` comes before a path in the links of this version. v1 and v2 write times on the server's clock, with
+    their offset from UTC.
+    """
+    sessions, jobs, copy_jobs = "JobSessions", "Jobs", "CopyJobs"
+    # The links of v3 and v4 lead to a log that is no longer there: its resource is called LogItems from v2 on.
+    log = "log" if version <= 4 else "logitems"
+    if 2 <= version <= 5:
+        sessions, jobs, copy_jobs = "jobsessions", "jobs", "copyjobs"
+    elif version >= 6:
+        log = "LogItems"
+    elif version == 1:
+        log = "Log"
+
+    def write(session: Session) -> bytes:
+        own = f"{prefix}/{sessions}/{session.uid}"
+        document = _session(session, version, zone)
+        document.update(session.extra)
+        document["_links"] = {
+            "self": {"href": own},
+            "log": {"href": f"{own}/{log}"},
+            "job": {"href": f"{prefix}/{copy_jobs if session.kind == 'copy' else jobs}/{session.job_uid}"},
+        }
+        return orjson.dumps(document)
+
+    return write
+
+
+def log_documents(session: Session, lines: Sequence[LogLine], version: int, prefix: str, zone: ZoneInfo) -> list[bytes]:
+    """Write the lines of a session's log; times up to v5 are on the server's clock."""
+    sessions, items = ("jobsessions", "logitems") if 2 <= version <= 5 else ("JobSessions", "LogItems")
+    own = f"{prefix}/{sessions}/{session.uid}"
+    documents = []
+    for number, line in enumerate(lines, 1):
+        digits = blake2b(f"{session.uid} {number}".encode(), digest_size=16).hexdigest()
+        uid = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+        document: Document = {"id": uid, "usn": number}
+        if version >= 8:
+            document |= {"type": line.type, "message": line.message}
+        else:
+            document["title"] = f"[{line.type}] {line.message}"
+        for name, at in (("creationTime", line.started_at), ("endTime", line.ended_at)):
+            if at is not None or version >= 6:
+                document[name] = local_instant(at, zone) if version <= 5 else instant(at)
+        links = {"jobsessions": {"href": own}}
+        document["_links"] = links if version <= 2 else {"self": {"href": f"{own}/{items}/{uid}"}} | links
+        documents.append(orjson.dumps(document))
+    return documents
+
+
+def _session(session: Session, version: int, zone: ZoneInfo) -> Document:
+    statistics = _statistics(session, version)
+    if version <= 5:
+        document: Document = {
+            "id": session.uid,
+            "creationTime": _time(session.started_at, version, zone),
+            "endTime": _time(session.ended_at, version, zone),
+            "progress": session.progress,
+            "status": session.status,
+            "statistics": statistics,
+        }
+        if session.ended_at is None:
+            del document["endTime"]
+        return document
+    document = {"id": session.uid}
+    if version >= 8:
+        document["jobId"] = session.job_uid
+    if version >= 7:
+        document |= {"repositoryId": session.repository_uid, "mainSessionId": session.main_session_uid}
+    document |= {
+        "details": _details(session) if session.details is UNSET else session.details,
+        "creationTime": instant(session.started_at),
+        "endTime": instant(session.ended_at),
+        "retryCount": session.retry_count,
+    }
+    if version >= 7:
+        document["jobWillBeRetried"] = session.will_be_retried
+    document["progress"] = session.progress
+    if version >= 7:
+        document["jobType"] = session.kind.capitalize()
+    if version >= 8:
+        document["jobSessionConfigType"] = session.session_config_type
+    document |= {"status": session.status, "statistics": statistics}
+    if version >= 8:
+        document |= {
+            "eTag": session.e_tag,
+            "proxyId": session.proxy_uid,
+            "proxyPoolId": session.proxy_pool_uid,
+        }
+    return document
+
+
+def _statistics(session: Session, version: int) -> Document:
+    if version <= 2:
+        rate = f"{_size(session.processing_bytes_per_second)}/s ({session.processing_items_per_second} items/s)"
+        return {
+            "processingRate": rate,
+            "readRate": f"{_size(session.read_bytes_per_second)}/s",
+            "writeRate": f"{_size(session.write_bytes_per_second)}/s",
+            "transferredData": _size(session.transferred_bytes),
+            "processedObjects": session.items,
+            "bottleneck": session.bottleneck,
+        }
+    return {
+        "processingRateBytesPS": session.processing_bytes_per_second,
+        "processingRateItemsPS": session.processing_items_per_second,
+        "readRateBytesPS": session.read_bytes_per_second,
+        "writeRateBytesPS": session.write_bytes_per_second,
+        "transferredDataBytes": session.transferred_bytes,
+        "processedObjects": session.items,
+        "bottleneck": session.bottleneck,
+    }
+
+
+def _details(session: Session) -> str | None:
+    if session.ended_at is None:
+        return None
+    return (
+        f"Transferred: {_size(session.transferred_bytes)} ({session.items} items)"
+        f" at {_size(session.processing_bytes_per_second)}/s ({session.processing_items_per_second} items/s)"
+    )
+
+
+def _time(at: Any, version: int, zone: ZoneInfo) -> str | None:
+    return local_instant(at, zone) if version <= 2 else instant(at)
+
+
+def _size(count: float) -> str:
+    """Write an amount as the product does: whole bytes, else one digit after the point."""
+    if count < 1024:
+        return f"{count} B"
+    for unit in ("KB", "MB", "GB", "TB"):
+        count /= 1024
+        if count < 1024 or unit == "TB":
+            break
+    return f"{count:.1f} {unit}"
