@@ -107,6 +107,65 @@ class Rejection(Struct, frozen=True, array_like=True, tag=True, gc=False):
     document: str
 
 
+class SessionRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """One reading of one run attempt; None = this document does not tell. Times are aware, in UTC.
+
+    ``ended_at`` is None while it runs, whatever the document says. ``main_session_uid`` and ``retry_count`` are as
+    sent; ``objects_processed`` is the document's progress, ``items_processed`` statistics.processedObjects.
+    """
+
+    session_uid: str
+    job_uid: str
+    job_kind: Kind
+    started_at: datetime
+    status: str | None = None
+    session_type: str | None = None
+    ended_at: datetime | None = None
+    main_session_uid: str | None = None
+    retry_count: int | None = None
+    will_be_retried: bool | None = None
+    objects_processed: int | None = None
+    items_processed: int | None = None
+    transferred_bytes: int | None = None
+    processing_bytes_per_second: int | None = None
+    processing_items_per_second: int | None = None
+    read_bytes_per_second: int | None = None
+    write_bytes_per_second: int | None = None
+    bottleneck: str | None = None
+    details: str | None = None
+    repository_uid: str | None = None
+    proxy_uid: str | None = None
+    proxy_pool_uid: str | None = None
+    unknown_words: tuple[tuple[str, str], ...] = ()
+
+
+class Message(Struct, frozen=True, array_like=True, gc=False):
+    """One line of a session's log: ``message_pattern`` has ids, addresses, numbers, paths and dates masked."""
+
+    severity: str
+    message: str
+    message_pattern: str
+    logged_at: datetime | None = None
+
+
+Entity = Literal["organization", "repository", "proxy", "proxy_pool"]
+
+ENTITIES: tuple[Entity, ...] = ("organization", "proxy_pool", "proxy", "repository")
+
+
+class EntityRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """One reading of an organization, repository, proxy or proxy pool.
+
+    ``values`` are the columns that this document tells: name and the other plain columns of the table of that name
+    (text, int, bool, aware datetime), and references as ``proxy_uid``, ``proxy_pool_uid``, ``organization_uid``. A
+    column that is not among them is not told by this API version.
+    """
+
+    entity: Entity
+    uid: str
+    values: Mapping[str, str | int | bool | datetime | None]
+
+
 SCHEDULE_FIELDS: tuple[str, ...] = Schedule.__struct_fields__
 DEFINITION_FIELDS: tuple[str, ...] = (
     "name",

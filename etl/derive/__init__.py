@@ -1,0 +1,1 @@
+"""The derive stage makes facts of what was loaded, purely; it must not know HTTP or SQL."""

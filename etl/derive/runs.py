@@ -1,0 +1,165 @@
+"""Chains the attempts of one job into runs: a first attempt and its retries; it must not know days or schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from etl.derive.calendar import status_named
+
+# How long after the wait of its retry policy a server may take to start a retry.
+_LATEST = timedelta(minutes=5)
+
+
+class Attempt(Struct, frozen=True, gc=False):
+    """One attempt of a job, with the retry policy in force at its start (None = no retries)."""
+
+    session_id: int
+    session_uid: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    status: str | None = None
+    main_session_uid: str | None = None
+    retry_count: int | None = None
+    will_be_retried: bool | None = None
+    retry_limit: int | None = None
+    retry_wait_minutes: int | None = None
+
+
+class Linked(NamedTuple):
+    """An attempt whose place in its run is known already."""
+
+    attempt: Attempt
+    chain_uid: str
+    retry_number: int
+
+
+class Link(Struct, frozen=True, gc=False):
+    """An attempt's place in its run; ``is_chain_final`` is 1/0."""
+
+    session_id: int
+    chain_uid: str
+    retry_number: int
+    is_chain_final: int
+
+
+class Run(Struct, frozen=True, gc=False):
+    """A first attempt and its retries, of which the latest tells how it ended.
+
+    ``retries`` is the number of the final attempt, which may be more than we have seen. ``is_open``: the last attempt
+    still runs, or is said to be retried and nothing of the job came after it.
+    """
+
+    chain_uid: str
+    first_session_id: int
+    first_session_uid: str
+    first_started_at: datetime
+    first_status: str | None
+    final_ended_at: datetime | None
+    final_status: str | None
+    final_status_group: str
+    attempts: int
+    retries: int
+    is_open: bool
+
+
+def chain(attempts: Iterable[Attempt], before: Iterable[Linked] = ()) -> list[Link]:
+    """Give every attempt of one job its place in a run, ordered by (started_at, session_uid).
+
+    ``attempts`` are all from some instant on. ``before`` are earlier ones that keep their place, at least the last
+    before that instant and those of the runs which it or a ``main_session_uid`` names; their links come first, as only
+    whether they are final may change.
+    """
+    known = sorted(before, key=lambda each: _order(each.attempt))
+    new = sorted(attempts, key=_order)
+    of_uid = {each.session_uid: each for each in new}
+    chain_of = {each.attempt.session_uid: each.chain_uid for each in known}
+    number_in = {each.chain_uid: each.retry_number for each in known}
+    places = [(each.attempt.session_id, each.chain_uid, each.retry_number) for each in known]
+    previous = known[-1] if known else None
+    for attempt in new:
+        previous = _place(attempt, previous, of_uid, chain_of, number_in)
+        chain_of[attempt.session_uid] = previous.chain_uid
+        number_in[previous.chain_uid] = previous.retry_number
+        places.append((attempt.session_id, previous.chain_uid, previous.retry_number))
+    final = {chain_uid: session_id for session_id, chain_uid, _ in places}
+    return [Link(*place, int(final[place[1]] == place[0])) for place in places]
+
+
+def runs_of(attempts: Iterable[Attempt], links: Iterable[Link]) -> list[Run]:
+    """Make the runs of whole chains, ordered by their first attempt; the last of all attempts is the job's newest."""
+    link_of = {each.session_id: each for each in links}
+    ordered = sorted(attempts, key=_order)
+    members: dict[str, list[Attempt]] = {}
+    for attempt in ordered:
+        members.setdefault(link_of[attempt.session_id].chain_uid, []).append(attempt)
+    return [_run(each, link_of[each[-1].session_id], ordered[-1]) for each in members.values()]
+
+
+def _order(attempt: Attempt) -> tuple[datetime, str]:
+    return attempt.started_at, attempt.session_uid
+
+
+def _place(
+    attempt: Attempt,
+    previous: Linked | None,
+    of_uid: dict[str, Attempt],
+    chain_of: dict[str, str],
+    number_in: dict[str, int],
+) -> Linked:
+    uid, told = attempt.session_uid, attempt.retry_count
+    if attempt.main_session_uid is not None:
+        root = _root(attempt, of_uid, chain_of)
+        if root == uid:
+            return Linked(attempt, uid, 0)
+        return Linked(attempt, root, told if told and told > 0 else number_in.get(root, 0) + 1)
+    if told is not None:
+        if told <= 0:
+            return Linked(attempt, uid, 0)
+        return Linked(attempt, previous.chain_uid if previous else uid, told)
+    if previous and _is_retry_by_time(attempt, previous):
+        return Linked(attempt, previous.chain_uid, previous.retry_number + 1)
+    return Linked(attempt, uid, 0)
+
+
+def _root(attempt: Attempt, of_uid: dict[str, Attempt], chain_of: dict[str, str]) -> str:
+    """Return the chain of the session that an attempt names, over as many sessions as name another one."""
+    met = {attempt.session_uid}
+    uid = attempt.main_session_uid or attempt.session_uid
+    while uid not in chain_of:
+        named = of_uid.get(uid)
+        if uid in met or named is None or named.main_session_uid is None:
+            return uid
+        met.add(uid)
+        uid = named.main_session_uid
+    return chain_of[uid]
+
+
+def _is_retry_by_time(attempt: Attempt, previous: Linked) -> bool:
+    ended_at = previous.attempt.ended_at
+    limit, wait = attempt.retry_limit, attempt.retry_wait_minutes
+    if ended_at is None or limit is None or wait is None or previous.retry_number >= limit:
+        return False
+    if status_named(previous.attempt.status).status_group not in ("Failed", "Warning"):
+        return False
+    return ended_at <= attempt.started_at <= ended_at + timedelta(minutes=wait) + _LATEST
+
+
+def _run(attempts: Sequence[Attempt], final: Link, newest: Attempt) -> Run:
+    first, last = attempts[0], attempts[-1]
+    return Run(
+        final.chain_uid,
+        first.session_id,
+        first.session_uid,
+        first.started_at,
+        first.status,
+        last.ended_at,
+        last.status,
+        status_named(last.status).status_group,
+        len(attempts),
+        final.retry_number,
+        last.ended_at is None or (bool(last.will_be_retried) and last is newest),
+    )
