@@ -6,7 +6,7 @@ An UPDATE per row is one round trip each over a network, so PostgreSQL and Maria
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -71,7 +71,13 @@ def find_rows(
 def insert_rows(connection: Connection, target: Table, rows: Sequence[Row]) -> None:
     """Insert rows that all have the same keys, at least two."""
     if rows:
-        _fill(connection, target.name, [target.c[name] for name in rows[0]], rows)
+        insert_tuples(connection, target, tuple(rows[0]), list(_tuples(rows[0], rows)))
+
+
+def insert_tuples(connection: Connection, target: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows whose values come in the order of these names."""
+    if rows:
+        _fill(connection, target.name, [target.c[name] for name in names], rows)
 
 
 def insert_missing(connection: Connection, target: Table, rows: Sequence[Row], key: str) -> None:
@@ -102,10 +108,11 @@ def update_rows(connection: Connection, target: Table, rows: Sequence[Row]) -> N
         return
     names = [name for name in rows[0] if name != "id"]
     columns = [target.c[name] for name in (*names, "id")]
+    values = list(_tuples((*names, "id"), rows))
     if connection.dialect.name == "sqlite":
-        values = ", ".join(f"{name} = ?" for name in names)
-        statement = f"UPDATE {target.name} SET {values} WHERE id = ?"  # noqa: S608 our own names
-        connection.exec_driver_sql(statement, _bound(connection, columns, rows))
+        assignments = ", ".join(f"{name} = ?" for name in names)
+        statement = f"UPDATE {target.name} SET {assignments} WHERE id = ?"  # noqa: S608 our own names
+        connection.exec_driver_sql(statement, _bound(connection, columns, values))
         return
     staged = table(f"staged_{target.name}", *(column(each.name, each.type) for each in columns))
     # MariaDB: a rollback does not take a temporary table back, so that of a failed transaction may still be there.
@@ -113,7 +120,7 @@ def update_rows(connection: Connection, target: Table, rows: Sequence[Row]) -> N
     create = "CREATE TEMPORARY" if is_postgresql else "CREATE OR REPLACE TEMPORARY"
     like = f"SELECT {', '.join(staged.c.keys())} FROM {target.name} WHERE 1 = 0"  # noqa: S608 our own names
     connection.execute(text(f"{create} TABLE {staged.name} AS {like}"))
-    _fill(connection, staged.name, columns, rows)
+    _fill(connection, staged.name, columns, values)
     connection.execute(
         update(target)
         .where(target.c.id == staged.c.id)
@@ -128,7 +135,11 @@ def update_where(connection: Connection, target: Table, by: Column[Any], keys: S
         connection.execute(update(target).where(is_among(connection, by, batch)).values(**values))
 
 
-def _fill(connection: Connection, name: str, columns: Sequence[Column[Any]], rows: Sequence[Row]) -> None:
+def _tuples(names: Iterable[str], rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
+    return map(itemgetter(*names), rows)
+
+
+def _fill(connection: Connection, name: str, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]) -> None:
     into = f"{name} ({', '.join(each.name for each in columns)})"
     if connection.dialect.name == "postgresql":
         _copy(connection, into, columns, rows)
@@ -138,18 +149,18 @@ def _fill(connection: Connection, name: str, columns: Sequence[Column[Any]], row
     connection.exec_driver_sql(statement, _bound(connection, columns, rows))
 
 
-def _tuples(columns: Sequence[Column[Any]], rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
-    return map(itemgetter(*(each.name for each in columns)), rows)
-
-
-def _bound(connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+def _bound(
+    connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
     """Return the rows with every value in the form in which the driver takes it."""
     processors = [each.type.dialect_impl(connection.dialect).bind_processor(connection.dialect) for each in columns]
-    values = zip(*_tuples(columns, rows), strict=True)
+    if not any(processors):
+        return list(rows)
+    values = zip(*rows, strict=True)
     return list(zip(*(map(to, each) if to else each for to, each in zip(processors, values, strict=True)), strict=True))
 
 
-def _copy(connection: Connection, into: str, columns: Sequence[Column[Any]], rows: Sequence[Row]) -> None:
+def _copy(connection: Connection, into: str, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]) -> None:
     """COPY in the binary format, which psycopg writes several times as fast as text, instants above all."""
     statement = f"COPY {into} FROM STDIN (FORMAT BINARY)"
     driver: Any = connection.dialect.loaded_dbapi
@@ -157,7 +168,7 @@ def _copy(connection: Connection, into: str, columns: Sequence[Column[Any]], row
         cursor: Any = connection.connection.cursor()
         with cursor, cursor.copy(statement) as copy:
             copy.set_types([str(each.type.compile(connection.dialect)).partition("(")[0].lower() for each in columns])
-            for row in _tuples(columns, rows):
+            for row in rows:
                 copy.write_row(row)
     except driver.Error as error:
         raise exc.DBAPIError.instance(statement, None, error, driver.Error, dialect=connection.dialect) from error

@@ -6,10 +6,11 @@ This file must not know SQL, surrogate keys beyond passing them on, or the time 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Set
-from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from etl.transform.records import (
@@ -37,11 +38,13 @@ _WINDOW_FIELDS = frozenset(name for pair in _WINDOWS for name in pair)
 _PLAIN_SCHEDULE_FIELDS = tuple(name for name in SCHEDULE_FIELDS if name not in _WINDOW_FIELDS)
 _VOLATILE_AFTER = 3  # changes in as many observations in a row (H7)
 
+_definition_of = attrgetter(*DEFINITION_FIELDS)
+_status_of = attrgetter(*STATUS_FIELDS)
+
 Extra = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(Struct, frozen=True, gc=False):
     """What a job is set to do (H1), who has read it, and the unknown fields by API version."""
 
     values: Mapping[str, str | bool | None]
@@ -50,16 +53,14 @@ class Definition:
     extras: Mapping[int, Extra] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True, gc=False):
     """What moves by itself (H2), and who has read it."""
 
     values: Mapping[str, Any]
     read_by: int
 
 
-@dataclass(frozen=True, slots=True)
-class KnownJob:
+class KnownJob(Struct, frozen=True, gc=False):
     """A job as the database knows it: its latest version, its open status, its own last observation."""
 
     id: int
@@ -85,8 +86,7 @@ class FieldChange(NamedTuple):
     new: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class JobDiff:
+class JobDiff(Struct, frozen=True, gc=False):
     """What one reading does to one job.
 
     ``definition`` and ``status`` are what holds after it. ``opens_version`` and ``opens_status`` say that they
@@ -117,16 +117,14 @@ class JobDiff:
         return self.opens_version or self.opens_status
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """What a batch of readings does: one diff per job seen, and the jobs confirmed gone."""
 
     seen: tuple[JobDiff, ...]
     gone: tuple[KnownJob, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What diff needs besides: the server's volatile paths, and the names of what records refer to."""
 
     volatile: frozenset[str] = frozenset()
@@ -189,7 +187,7 @@ def _job(known: KnownJob | None, record: JobRecord, context: Context) -> JobDiff
 
 
 def _first_definition(record: JobRecord, context: Context, bit: int) -> Definition:
-    values = {name: getattr(record, name) for name in DEFINITION_FIELDS}
+    values = dict(zip(DEFINITION_FIELDS, _definition_of(record), strict=True))
     extra = _without(record.extra, context.volatile)
     return Definition(values, record.schedule, bit, {record.api_version: extra} if extra else {})
 
@@ -345,7 +343,7 @@ def _newly_volatile(known: KnownJob, changes: tuple[FieldChange, ...]) -> tuple[
 
 
 def _new_status(record: JobRecord, bit: int) -> Status:
-    return Status({name: getattr(record, name) for name in STATUS_FIELDS}, bit)
+    return Status(dict(zip(STATUS_FIELDS, _status_of(record), strict=True)), bit)
 
 
 def _compare_status(known: KnownJob, record: JobRecord, bit: int) -> tuple[Status, bool, bool]:

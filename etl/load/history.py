@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import astuple
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, select, update
 
-from etl.load.bulk import batches, insert_missing, insert_rows, is_among, update_rows, update_where
-from etl.load.diff import Changes, Context, JobDiff, diff
-from etl.load.known import complete_at, job_ids, json_path, known_jobs, volatile_paths
+from etl.load.bulk import Row, batches, insert_missing, insert_rows, insert_tuples, is_among, update_rows, update_where
+from etl.load.diff import Changes, Context, JobDiff, KnownJob, diff
+from etl.load.known import complete_at, has_jobs, job_ids, json_path, known_jobs, volatile_paths
 from etl.load.references import References, number
 from etl.transform.records import (
     STREAM_OF_KIND,
     TRANSFORM_REVISION,
     JobRecord,
     Kind,
-    Schedule,
     nest_extra,
 )
 from etl.warehouse.tables import (
@@ -54,25 +54,31 @@ class JobHistory:
     def __init__(self, connection: Connection, server_id: int, run_id: int, kind: Kind, observed_at: datetime) -> None:
         self._connection = connection
         self._server_id, self._run_id, self._kind, self._observed_at = server_id, run_id, kind, observed_at
-        self._whole_walk_at = complete_at(connection, server_id, kind)
+        self.whole_walk_at = complete_at(connection, server_id, kind)
+        self._has_jobs = has_jobs(connection, server_id, kind)
         self._volatile = volatile_paths(connection, server_id, kind)
         self._references = References(connection, server_id, observed_at)
         self.counts = Counts()
 
     def compare(self, records: Sequence[JobRecord], gone: Collection[str] = ()) -> Changes:
         """Compare one batch with what is known; stubs of what the records refer to are made on the way."""
-        uids = [*(record.job_uid for record in records), *gone]
-        known = known_jobs(self._connection, self._server_id, self._kind, uids, self._whole_walk_at)
-        self._references.learn(records, [each.definition for each in known.values() if each.definition])
+        self._references.learn(records, ())
+        # In a first pass all are new; but a job that names another one has just made a stub of it.
+        self._has_jobs = self._has_jobs or any(record.parent_job_uid for record in records)
+        known: Mapping[str, KnownJob] = {}
+        if self._has_jobs:
+            uids = [*(record.job_uid for record in records), *gone]
+            known = known_jobs(self._connection, self._server_id, self._kind, uids, self.whole_walk_at)
+            self._references.learn((), [each.definition for each in known.values() if each.definition])
         return diff(known, records, gone, Context(self._volatile, self._references.names))
 
     def write(self, changes: Changes) -> None:
         """Write one batch of changes."""
         self._count(changes)
         self._close(changes)
-        schedules = self._references.schedule_ids(each.definition.schedule for each in changes.seen)
-        job_ids = self._write_jobs(changes.seen, schedules)
-        version_ids = self._write_versions(changes.seen, job_ids, schedules)
+        definitions = self._definitions(changes.seen)
+        job_ids = self._write_jobs(changes.seen, definitions)
+        version_ids = self._write_versions(changes.seen, job_ids, definitions)
         self._write_statuses(changes.seen, job_ids, version_ids)
         self._write_changes(changes, job_ids, version_ids)
         self._write_links(changes.seen, job_ids)
@@ -96,7 +102,7 @@ class JobHistory:
             )
             observed = [identifier for identifier, uid in own if uid not in held]
             update_where(self._connection, job, job.c.id, observed, {"last_seen_at": None})
-            self._mark(held, {"last_seen_at": self._whole_walk_at}, *conditions, job.c.last_seen_at.is_(None))
+            self._mark(held, {"last_seen_at": self.whole_walk_at}, *conditions, job.c.last_seen_at.is_(None))
         else:
             self._mark(seen, {"last_seen_at": self._observed_at}, *conditions)
         self._connection.execute(update(server).where(server.c.id == self._server_id).values(**moved))
@@ -123,27 +129,45 @@ class JobHistory:
         ended = {"valid_to": self._observed_at, "is_current": 0, "open_key": None, "closed_by_run_id": self._run_id}
         _update(self._connection, job_status, [known.status_id for known in statuses if known], ended)
         _update(self._connection, job_version, [known.version_id for known in versions if known], ended)
-        last_seen = func.coalesce(job.c.last_seen_at, literal(self._whole_walk_at, UtcDateTime()))
+        last_seen = func.coalesce(job.c.last_seen_at, literal(self.whole_walk_at, UtcDateTime()))
         gone = {"removed_at": self._observed_at, "changed_at": self._observed_at, "last_seen_at": last_seen}
         _update(self._connection, job, [known.id for known in changes.gone], gone)
 
-    def _write_jobs(self, seen: Sequence[JobDiff], schedules: Mapping[Schedule, int]) -> Mapping[str, int]:
+    def _definitions(self, seen: Sequence[JobDiff]) -> Mapping[str, Row]:
+        """Return what a row of job and of job_version says of each definition, by the job's uid."""
+        schedules = self._references.schedule_ids(each.definition.schedule for each in seen)
+        find = self._references.id_of
+        rows = {}
+        for each in seen:
+            values = each.definition.values
+            rows[each.record.job_uid] = {
+                "name": values["name"],
+                "description": values["description"],
+                "backup_type": values["backup_type"],
+                "is_enabled": number(values["is_enabled"]),
+                "schedule_id": schedules.get(each.definition.schedule),
+                "organization_id": find("organization_uid", values["organization_uid"]),
+                "repository_id": find("repository_uid", values["repository_uid"]),
+                "proxy_id": find("proxy_uid", values["proxy_uid"]),
+                "parent_job_id": find("parent_job_uid", values["parent_job_uid"]),
+            }
+        return rows
+
+    def _write_jobs(self, seen: Sequence[JobDiff], definitions: Mapping[str, Row]) -> Mapping[str, int]:
         """Insert new jobs, bring the others' current values up to date; return every job's key by uid."""
         new = [each for each in seen if each.known is None]
+        first = {
+            "server_id": self._server_id,
+            "kind": self._kind,
+            "first_seen_at": self._observed_at,
+            "changed_at": self._observed_at,
+            # As mark_changed does: to mark every new row afterwards takes as long as to insert it.
+            "derive_from_at": min(self._observed_at, self.whole_walk_at or self._observed_at),
+        }
         insert_rows(
             self._connection,
             job,
-            [
-                {
-                    "server_id": self._server_id,
-                    "kind": self._kind,
-                    "job_uid": each.record.job_uid,
-                    "first_seen_at": self._observed_at,
-                    "changed_at": self._observed_at,
-                    **self._current_values(each, schedules),
-                }
-                for each in new
-            ],
+            [{**first, "job_uid": each.record.job_uid, **self._current_values(each, definitions)} for each in new],
         )
         old = [(each.known.id, each) for each in seen if each.known]
         for is_change in (True, False):
@@ -152,7 +176,7 @@ class JobHistory:
                 self._connection,
                 job,
                 [
-                    {"id": identifier, **changed, **self._current_values(each, schedules)}
+                    {"id": identifier, **changed, **self._current_values(each, definitions)}
                     for identifier, each in old
                     if each.is_change is is_change
                 ],
@@ -162,11 +186,11 @@ class JobHistory:
             ids |= job_ids(self._connection, self._server_id, self._kind, batch)
         return ids
 
-    def _current_values(self, each: JobDiff, schedules: Mapping[Schedule, int]) -> dict[str, Any]:
+    def _current_values(self, each: JobDiff, definitions: Mapping[str, Row]) -> Row:
         record = each.record
         return {
             "version_number": each.version_number,
-            **self._definition(each, schedules),
+            **definitions[record.job_uid],
             **each.status.values,
             "extra": nest_extra(record.extra) if record.extra else None,
             "e_tag": record.e_tag,
@@ -177,25 +201,12 @@ class JobHistory:
             "removed_at": None,
         }
 
-    def _definition(self, each: JobDiff, schedules: Mapping[Schedule, int]) -> dict[str, Any]:
-        values, find = each.definition.values, self._references.id_of
-        return {
-            "name": values["name"],
-            "description": values["description"],
-            "backup_type": values["backup_type"],
-            "is_enabled": number(values["is_enabled"]),
-            "schedule_id": schedules.get(each.definition.schedule),
-            "organization_id": find("organization_uid", values["organization_uid"]),
-            "repository_id": find("repository_uid", values["repository_uid"]),
-            "proxy_id": find("proxy_uid", values["proxy_uid"]),
-            "parent_job_id": find("parent_job_uid", values["parent_job_uid"]),
-        }
-
     def _write_versions(
-        self, seen: Sequence[JobDiff], job_ids: Mapping[str, int], schedules: Mapping[Schedule, int]
+        self, seen: Sequence[JobDiff], job_ids: Mapping[str, int], definitions: Mapping[str, Row]
     ) -> Mapping[int, int]:
         """Open new versions and complete open ones in place; return every job's open version by job."""
         opened = [each for each in seen if each.opens_version]
+        open_row = self._open_row()
         insert_rows(
             self._connection,
             job_version,
@@ -203,8 +214,8 @@ class JobHistory:
                 {
                     "job_id": job_ids[each.record.job_uid],
                     "version_number": each.version_number,
-                    **self._opened(),
-                    **self._definition(each, schedules),
+                    **open_row,
+                    **definitions[each.record.job_uid],
                     "read_by": each.definition.read_by,
                 }
                 for each in opened
@@ -215,7 +226,7 @@ class JobHistory:
             self._connection,
             job_version,
             [
-                {"id": identifier, **self._definition(each, schedules), "read_by": each.definition.read_by}
+                {"id": identifier, **definitions[each.record.job_uid], "read_by": each.definition.read_by}
                 for identifier, each in filled
             ],
         )
@@ -247,7 +258,7 @@ class JobHistory:
         insert_rows(self._connection, job_version_extra, extras)
         return ids
 
-    def _opened(self) -> dict[str, Any]:
+    def _open_row(self) -> Row:
         return {
             "valid_from": self._observed_at,
             "is_current": 1,
@@ -259,11 +270,12 @@ class JobHistory:
         self, seen: Sequence[JobDiff], job_ids: Mapping[str, int], version_ids: Mapping[int, int]
     ) -> None:
         rows = []
+        open_row = self._open_row()
         for each in seen:
             if each.opens_status:
                 job_id = job_ids[each.record.job_uid]
                 owner = {"job_id": job_id, "job_version_id": version_ids[job_id]}
-                rows.append({**owner, **self._opened(), **each.status.values, "read_by": each.status.read_by})
+                rows.append({**owner, **open_row, **each.status.values, "read_by": each.status.read_by})
         insert_rows(self._connection, job_status, rows)
         update_rows(
             self._connection,
@@ -316,20 +328,11 @@ class JobHistory:
         changed = [each for each in seen if each.links_changed]
         for batch in batches([each.known.id for each in changed if each.known and each.known.links]):
             self._connection.execute(delete(job_link).where(is_among(self._connection, job_link.c.job_id, batch)))
-        insert_rows(
+        insert_tuples(
             self._connection,
             job_link,
-            [
-                {
-                    "job_id": job_ids[each.record.job_uid],
-                    "rel": link.rel,
-                    "href": link.href,
-                    "target_type": link.target_type,
-                    "target_uid": link.target_uid,
-                }
-                for each in changed
-                for link in each.record.links
-            ],
+            ("job_id", "rel", "href", "target_type", "target_uid"),
+            [(job_ids[each.record.job_uid], *astuple(link)) for each in changed for link in each.record.links],
         )
 
     def _write_volatile(self, seen: Sequence[JobDiff]) -> None:

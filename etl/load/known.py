@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, select
+from sqlalchemy import Connection, RowMapping, and_, exists, select
 
 from etl.load.bulk import find_rows, is_among
 from etl.load.diff import Definition, Extra, KnownJob, Status
@@ -86,12 +86,20 @@ class Present:
 
 def present_jobs(connection: Connection, server_id: int, kind: Kind) -> Present:
     """Read uid and last document's digest of every present job: about 250 bytes a job in memory."""
-    rows = connection.execute(
-        select(job.c.job_uid, job.c.document_digest).where(
-            job.c.server_id == server_id, job.c.kind == kind, job.c.removed_at.is_(None), job.c.is_stub == 0
+    # By its index, SQLite would fetch each row for itself: that takes three times as long as to read the table through.
+    of_server = job.c.server_id + 0 if connection.dialect.name == "sqlite" else job.c.server_id
+    found = connection.execute(
+        select(job.c.document_digest, job.c.job_uid).where(
+            of_server == server_id,
+            job.c.kind == kind,
+            job.c.removed_at.is_(None),
+            job.c.is_stub == 0,
+            job.c.document_digest.is_not(None),
         )
     )
-    uid_of_digest = {bytes(digest): uid for uid, digest in rows if digest is not None}
+    # Straight from the driver: these two columns need nothing that SQLAlchemy's rows would add, at twice the time.
+    uid_of_digest: dict[bytes, str] = dict(found.cursor.fetchall())
+    found.close()
     return Present(frozenset(uid_of_digest.values()), uid_of_digest)
 
 
@@ -116,6 +124,11 @@ def volatile_paths(connection: Connection, server_id: int, kind: Kind) -> frozen
 def json_path(path: str) -> str:
     """Write the path of an unknown field as JSONPath: ``settings.depth`` is ``$.settings.depth``."""
     return f"${path}" if path.startswith("[") else f"$.{path}"
+
+
+def has_jobs(connection: Connection, server_id: int, kind: Kind) -> bool:
+    """Tell whether any job of this kind has a row, present or gone or just referred to."""
+    return bool(connection.scalar(select(exists().where(job.c.server_id == server_id, job.c.kind == kind))))
 
 
 def job_ids(connection: Connection, server_id: int, kind: Kind, uids: Collection[str]) -> dict[str, int]:

@@ -23,6 +23,7 @@ from etl.warehouse.tables import (
     job,
     organization,
     proxy,
+    proxy_pool,
     repository,
     schedule,
 )
@@ -31,8 +32,10 @@ _TARGETS: Mapping[str, Table] = {
     "organization_uid": organization,
     "repository_uid": repository,
     "proxy_uid": proxy,
+    "proxy_pool_uid": proxy_pool,
     "parent_job_uid": job,
 }
+_OF_JOBS = ("organization_uid", "repository_uid", "proxy_uid", "parent_job_uid")
 
 
 class References:
@@ -50,11 +53,14 @@ class References:
 
     def learn(self, records: Sequence[JobRecord], known: Sequence[Definition]) -> None:
         """Make sure that everything these readings refer to, or referred to before, has a row."""
-        uids: dict[str, set[Any]] = {field: set() for field in _TARGETS}
-        for field, found in uids.items():
-            found.update(getattr(record, field) for record in records)
+        for field in _OF_JOBS:
+            found = {getattr(record, field) for record in records}
             found.update(definition.values[field] for definition in known)
-            self._learn(field, sorted(uid for uid in found if uid is not None and (field, uid) not in self._ids))
+            self.learn_uids(field, found)
+
+    def learn_uids(self, field: str, uids: Iterable[Any]) -> None:
+        """Make sure that everything with these ids has a row; None stands for nothing."""
+        self._learn(field, sorted({uid for uid in uids if uid is not None and (field, uid) not in self._ids}))
 
     def id_of(self, field: str, uid: str | bool | None) -> int | None:
         """Return the surrogate key of what ``field`` of a record refers to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,10 @@ class UtcDateTime(TypeDecorator[datetime]):
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(DateTime(timezone=True))
 
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        # SQLAlchemy's own way to SQLite's text takes ten times as long, for a dozen instants a job.
+        return instant_as_text if dialect.name == "sqlite" else super().bind_processor(dialect)
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
@@ -38,9 +43,23 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
+def instant_as_text(value: datetime | None) -> str | None:
+    """Write an instant as SQLAlchemy keeps it in SQLite: ``2026-03-01 22:00:03.363538``, in UTC."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError(f"a time without zone reached the database: {value.isoformat()}")
+    return value.astimezone(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
+
+
 def long_text() -> TypeEngine[str]:
     """Text of any length (16 MiB on MariaDB), compared byte by byte."""
     return Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+def local_time() -> TypeEngine[datetime]:
+    """A wall-clock time without zone, to the microsecond."""
+    return DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
 def word(length: int = 255) -> String:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from etl.load import diff as comparison
 from etl.load.diff import Changes, Context, Definition, FieldChange, JobDiff, KnownJob, Status, diff

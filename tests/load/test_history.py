@@ -225,6 +225,7 @@ def test_a_story_row_by_row(database: Database, estates: Settle) -> None:
         "changed_at": at(5),
         "last_seen_at": None,
         "removed_at": None,
+        "derive_from_at": at(0),
     }
 
     def lasted(since: int, until: int | None) -> dict[str, Any]:
@@ -331,12 +332,37 @@ def test_a_story_row_by_row(database: Database, estates: Settle) -> None:
         for hour in range(168)
     ]
     stub = {"server_id": hq, "name": None, "removed_at": None}
-    assert found["organization"] == [{"organization_uid": ORGANIZATION, "first_seen_at": at(0), **stub}]
-    assert sorted(found["repository"], key=itemgetter("first_seen_at")) == [
-        {"repository_uid": REPOSITORY, "first_seen_at": at(0), **stub},
-        {"repository_uid": ARCHIVE, "first_seen_at": at(2), **stub},
+    unread_organization = {
+        "office_name": None,
+        "organization_type": None,
+        "region": None,
+        "is_backed_up": None,
+        "first_backup_at": None,
+        "last_backup_at": None,
+    }
+    unread_repository = {
+        "description": None,
+        "path": None,
+        "capacity_bytes": None,
+        "free_bytes": None,
+        "retention_type": None,
+        "retention_period_type": None,
+        "is_outdated": None,
+        "is_out_of_sync": None,
+        "proxy_id": None,
+        "proxy_pool_id": None,
+        "organization_id": None,
+    }
+    assert found["organization"] == [
+        {"organization_uid": ORGANIZATION, "first_seen_at": at(0), **stub, **unread_organization}
     ]
-    assert found["proxy"] == []
+    assert sorted(found["repository"], key=itemgetter("first_seen_at")) == [
+        {"repository_uid": REPOSITORY, "first_seen_at": at(0), **stub, **unread_repository},
+        {"repository_uid": ARCHIVE, "first_seen_at": at(2), **stub, **unread_repository},
+    ]
+    others = ("proxy", "proxy_pool", "dimension_change", "repository_day", "sync_cursor")
+    facts = ("job_session", "session_message", "session_hour", "expected_run", "job_day")
+    assert [name for name in others + facts if found[name]] == []
 
     assert [
         [(row["last_status"], row["job_version_number"]) for row in queries.jobs(estate.engine, at(hours))]
@@ -693,6 +719,18 @@ def test_a_copy_job_makes_a_stub_of_its_parent_until_that_is_read(sqlite_databas
     created = estate.rows(job_change.c.detected_at, job_change.c.not_before, change_type="created")
     assert created == [(at(0), None), (at(1), None)]
     assert len(queries.jobs(estate.engine)) == 2
+
+
+def test_a_job_that_names_another_one_of_the_same_list_makes_no_stub_of_it(
+    sqlite_database: Database, estates: Settle
+) -> None:
+    named = a_job(B, extra={"backupJobId": A})  # no version's backup jobs do so; a copy job's field all the same
+    estate = estates(sqlite_database, named, a_job(A))
+    estate.look(0)
+    assert sorted(estate.rows(job.c.job_uid, job.c.kind, job.c.version_number, job.c.is_stub, job.c.removed_at)) == [
+        (B, "backup", 1, 0, None),
+        (A, "backup", 1, 0, None),
+    ]
 
 
 def test_a_change_of_reference_is_told_by_name(sqlite_database: Database, estates: Settle) -> None:

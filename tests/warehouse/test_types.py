@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, Table, exc, insert, select
+from sqlalchemy.dialects import sqlite
 
-from etl.warehouse.types import UtcDateTime
+from etl.warehouse.types import UtcDateTime, instant_as_text
 from tests.conftest import Database
 
 instants = Table(
@@ -58,6 +61,13 @@ def test_instants_come_back_in_utc_to_the_microsecond(prepared: Database) -> Non
         "9999-12-31T23:59:59.999999+00:00",
         None,
     ]
+
+
+@given(st.datetimes(datetime(1900, 1, 2), datetime(9999, 12, 30), timezones=st.timezones()))  # noqa: DTZ001
+def test_sqlite_gets_the_text_that_sqlalchemy_itself_would_write(instant: datetime) -> None:
+    write = sqlite.DATETIME().bind_processor(sqlite.dialect())  # type: ignore[no-untyped-call]
+    assert write is not None
+    assert instant_as_text(instant) == write(instant.astimezone(UTC).replace(tzinfo=None))
 
 
 def test_instants_are_compared_as_instants(prepared: Database) -> None:
