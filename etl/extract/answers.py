@@ -6,11 +6,13 @@ This file must not know which resource was asked for, nor how the answer came.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from etl import log
 from etl.errors import AccessDenied, BadResponse, NotFound, ServerFailed, SourceError
 from etl.extract.connection import Response
-from etl.extract.documents import json_object, pick
+from etl.extract.documents import Malformed, json_object, pick
 
 _EXCERPT = 80
 _NAMED_SECRET = re.compile(
@@ -60,6 +62,15 @@ def not_as_promised(response: Response, why: str, start: bytes, where: str) -> B
     what = f"{response.request.method} {response.url.path} was answered with {why}: {came}"
     hint = "check that the url is that of the VB365 REST API; if it is, try again"
     return BadResponse(what, where=where, hint=hint)
+
+
+@contextmanager
+def judged(response: Response, start: bytes, where: str) -> Iterator[None]:
+    """Turn what is Malformed about the body of an answer, while it is cut, into the fitting error."""
+    try:
+        yield
+    except Malformed as error:
+        raise not_as_promised(response, str(error), start, where) from error
 
 
 def _excerpt(response: Response, start: bytes) -> str:

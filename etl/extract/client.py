@@ -5,37 +5,34 @@ This file must not know tables, nor what stands in a job.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
-from etl import log
-from etl.errors import BadResponse, ConfigurationError, VersionNotServed
-from etl.extract.answers import expect_200, not_as_promised, refusal
+from etl.errors import BadResponse, ConfigurationError, ServerFailed, VersionNotServed
+from etl.extract.answers import expect_200, judged, not_as_promised, refusal
 from etl.extract.auth import BearerAuth
-from etl.extract.connection import Connection, Response, RetryPolicy
-from etl.extract.documents import (
-    Document,
-    Malformed,
-    Opening,
-    cut_array,
-    cut_one,
-    cut_page,
-    json_object,
-    open_body,
-    pick,
-)
-from etl.extract.versions import ApiVersion, choose
+from etl.extract.connection import Connection, RetryPolicy
+from etl.extract.documents import Document, Malformed, cut_one, json_object, pick
+from etl.extract.lists import Batches, Lists, Query, read_ahead
+from etl.extract.versions import ApiVersion, SessionBounds, choose
 
 if TYPE_CHECKING:
     from etl.config import ServerSettings, SyncSettings
 
-_RESOURCES = {"jobs": "Jobs", "copy_jobs": "CopyJobs"}
+_RESOURCES = {
+    "jobs": "Jobs",
+    "copy_jobs": "CopyJobs",
+    "sessions": "JobSessions",
+    "organizations": "Organizations",
+    "repositories": "BackupRepositories",
+    "proxies": "Proxies",
+    "proxy_pools": "ProxyPools",
+}
+_OVERLAP = 10  # items that two pages of sessions share: the server drops old sessions at any time
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +44,13 @@ class ServiceInstance:
 
 
 class Vb365Client:
-    """One conversation with one server. A context manager; ``job()`` and ``copy_job()`` are safe for many threads."""
+    """One conversation with one server. A context manager; all that takes a uid is safe for many threads."""
 
     def __init__(self, connection: Connection, version: ApiVersion, auth: BearerAuth, page_size: int) -> None:
         self._connection, self._version, self._auth = connection, version, auth
+        self._lists = Lists(connection, auth)
         self._page_size = page_size
+        self._log: str | None = None  # what this server calls a session's log, once one was read
         self._instance = self._read_service_instance()
 
     @classmethod
@@ -122,11 +121,11 @@ class Vb365Client:
         A list that ends was read wholly; all else is a SourceError. The next batch is fetched while this one is
         digested. A batch may hold a document that is no JSON: it comes as it was sent.
         """
-        return _read_ahead(self._list("jobs"))
+        return read_ahead(self._walk("jobs"))
 
     def copy_jobs(self) -> Iterator[Sequence[Document]]:
         """Yield all copy jobs like ``jobs()``; none before v6, which has no such list."""
-        return _read_ahead(self._list("copy_jobs")) if self._version.has_copy_jobs else iter(())
+        return read_ahead(self._walk("copy_jobs")) if self._version.has_copy_jobs else iter(())
 
     def job(self, uid: str) -> bytes:
         """GET one backup job. Raises NotFound only for a 404 that is the API's own, else the fitting SourceError."""
@@ -136,11 +135,83 @@ class Vb365Client:
         """GET one copy job, with the errors of ``job()``; before v6 VersionNotServed."""
         return self._one("copy_jobs", uid)
 
+    @property
+    def session_bounds(self) -> SessionBounds:
+        """Which bounds of ``sessions()`` this version understands."""
+        return self._version.session_bounds
+
+    @property
+    def has_status_filter(self) -> bool:
+        """Whether ``sessions()`` of this version can be told a status."""
+        return self._version.has_status_filter
+
+    def sessions(
+        self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None
+    ) -> Iterator[Sequence[Document]]:
+        """Yield all sessions like ``jobs()``, of any order; what the version cannot filter by is left out.
+
+        ``lower`` and ``upper`` (aware) bound the end of a session; the vendor's text says its creation, and of a
+        running one nothing. A session may come twice. PagesShifted at the end: one may have been skipped.
+        """
+        query: dict[str, int | str] = {}
+        if lower is not None and self.session_bounds != "none":
+            query["endTimeLowerBound"] = _in_utc(lower)
+        if upper is not None and self.session_bounds == "both":
+            query["endTimeUpperBound"] = _in_utc(upper)
+        if status is not None and self.has_status_filter:
+            query["status"] = status
+        return read_ahead(self._walk("sessions", query, overlap=_OVERLAP))
+
+    def sessions_of_job(self, uid: str) -> Iterator[Sequence[Document]]:
+        """Yield the sessions of one job like ``sessions()``, without a thread of its own."""
+        self._check_id(uid)
+        if not self._version.has_sessions_below_jobs:
+            return self._walk("sessions", {"jobId": uid}, overlap=_OVERLAP)
+        path = f"{self._path('jobs')}/{quote(uid, safe='')}/JobSessions"
+        return self._lists.walk(path, limit=self._limit("sessions"), overlap=_OVERLAP)
+
+    def session(self, uid: str) -> bytes:
+        """GET one session, with the errors of ``job()``."""
+        return self._one("sessions", uid)
+
+    def session_log(self, uid: str) -> Iterator[Sequence[Document]]:
+        """Yield what one session logged, in its order. NotFound when iterated: there is no such session any more."""
+        self._check_id(uid)
+        below = f"{self._path('sessions')}/{quote(uid, safe='')}"
+        *likelier, last = (self._log,) if self._log else self._version.logs
+        name = next((each for each in likelier if not self._is_missing(f"{below}/{each}")), last)
+        for batch in self._lists.walk(f"{below}/{name}", limit=None if name == "Log" else self._page_size):
+            self._log = name
+            yield batch
+
+    def organizations(self) -> Iterator[Sequence[Document]]:
+        """Yield all organizations in batches; with what the server learns from its proxies, where it can reach them."""
+        batches = self._walk("organizations", {"extendedView": "true"} if self._version.has_extended_view else None)
+        try:
+            first: Sequence[Document] = next(batches, ())
+        except (ServerFailed, BadResponse):
+            if not self._version.has_extended_view:
+                raise
+            batches, first = self._walk("organizations"), ()
+        if first:
+            yield first
+        yield from batches
+
+    def repositories(self) -> Iterator[Sequence[Document]]:
+        """Yield all backup repositories in batches."""
+        return self._walk("repositories")
+
+    def proxies(self) -> Iterator[Sequence[Document]]:
+        """Yield all backup proxies in batches."""
+        return self._walk("proxies")
+
+    def proxy_pools(self) -> Iterator[Sequence[Document]]:
+        """Yield all proxy pools in batches; none before v8, which has no such list."""
+        return self._walk("proxy_pools") if self._version.has_proxy_pools else iter(())
+
     def assert_served(self, stream: str) -> None:
-        """Make sure that the list of "jobs" or "copy_jobs" answers 200 right now; raises the SourceError if not."""
-        query = {"limit": 1} if self._version.is_paged else None
-        with self._connection.stream(self._path(stream), auth=self._auth, query=query) as response:
-            self._opened(response, response.iter_bytes())
+        """Make sure that a list ("jobs", "sessions", ..) answers 200 right now; raises the SourceError if not."""
+        self._lists.assert_served(self._path(stream), is_paged=self._limit(stream) is not None)
 
     def close(self) -> None:
         """Sign out where the version can (v7 on), and close all connections; safe to call twice."""
@@ -158,13 +229,30 @@ class Vb365Client:
         self.close()
 
     def _path(self, stream: str) -> str:
-        if stream == "copy_jobs" and not self._version.has_copy_jobs:
+        since = {"copy_jobs": 6, "proxy_pools": 8}.get(stream, 1)
+        if self.version < since:
             raise VersionNotServed(
-                f"v{self.version} of the API has no copy jobs",
+                f"v{self.version} of the API has no {stream.replace('_', ' ')}",
                 where=self._connection.where,
-                hint='set api_version to "v6" or later, or to "auto"',
+                hint=f'set api_version to "v{since}" or later, or to "auto"',
             )
         return self._version.path(_RESOURCES[stream])
+
+    def _limit(self, stream: str) -> int | None:
+        """Return how long a page of this list is to be, None where the version sends an array."""
+        is_paged = self._version.has_paged_sessions if stream == "sessions" else self._version.is_paged
+        return self._page_size if is_paged else None
+
+    def _walk(self, stream: str, query: Query | None = None, *, overlap: int = 0) -> Batches:
+        return self._lists.walk(self._path(stream), limit=self._limit(stream), query=query, overlap=overlap)
+
+    def _is_missing(self, path: str) -> bool:
+        with self._connection.stream(path, auth=self._auth, query={"limit": 1}) as response:
+            return response.status_code == 404
+
+    def _check_id(self, uid: str) -> None:
+        if not uid.strip("."):  # "", "." and ".." would lead to another resource
+            raise BadResponse(f"{uid!r} is not the id of a job or session", where=self._connection.where)
 
     def _read_service_instance(self) -> ServiceInstance | None:
         """The first request with a token: it signs in."""
@@ -181,77 +269,17 @@ class Vb365Client:
         return ServiceInstance(installation_id.lower(), product_version if isinstance(product_version, str) else None)
 
     def _one(self, stream: str, uid: str) -> bytes:
-        if not uid.strip("."):  # "", "." and ".." would lead to another resource
-            raise BadResponse(f"{uid!r} is not the id of a job", where=self._connection.where)
+        self._check_id(uid)
         response = self._connection.get(f"{self._path(stream)}/{quote(uid, safe='')}", auth=self._auth)
         expect_200(response, self._connection.where)
-        with self._judged(response, response.content):
+        with judged(response, response.content, self._connection.where):
             document = cut_one(response.content)
             fields = json_object(document) or {}
             if pick(fields, "id") is None and pick(fields, "message") is not None:
                 raise Malformed("an error document")
         return document
 
-    def _list(self, stream: str) -> Generator[Sequence[Document], None, None]:
-        """Ask for a list as its version has it: pages are read whole, an array as it arrives."""
-        path = self._path(stream)
-        if self._version.is_paged:
-            response = self._connection.get(path, auth=self._auth, query={"limit": self._page_size})
-            expect_200(response, self._connection.where)
-            yield from self._batches(response, (response.content,))
-        else:
-            with self._connection.stream(path, auth=self._auth) as response:
-                yield from self._batches(response, response.iter_bytes())
 
-    def _batches(self, response: Response, chunks: Iterable[bytes]) -> Iterator[Sequence[Document]]:
-        """Cut a list in the shape it has: an array, or a page and those that follow it."""
-        list_ = self._opened(response, chunks)
-        with self._judged(response, list_.start):
-            if list_.bracket == b"[":
-                yield from cut_array(list_.chunks)
-                return
-            page = cut_page(b"".join(list_.chunks))
-        seen = {str(response.url)}
-        while page.next_href:
-            url = self._connection.resolve(page.next_href, response)
-            if url in seen or not page.documents:
-                to = log.redact(page.next_href)[:200]
-                what = f"the pages of {response.url.path} do not end: the next one is {to}"
-                raise BadResponse(what, where=self._connection.where, hint="see the server's own log, then try again")
-            seen.add(url)
-            yield page.documents
-            response = self._connection.get(url, auth=self._auth)
-            expect_200(response, self._connection.where)
-            with self._judged(response, response.content):
-                page = cut_page(response.content)
-        yield page.documents
-
-    def _opened(self, response: Response, chunks: Iterable[bytes]) -> Opening:
-        """Check that a list has begun: status 200 and a bracket."""
-        if response.status_code != 200:
-            response.read()
-            raise refusal(response, self._connection.where)
-        opening = open_body(chunks)
-        if opening.bracket not in (b"[", b"{"):
-            raise not_as_promised(response, "no JSON list", opening.start, self._connection.where)
-        return opening
-
-    @contextmanager
-    def _judged(self, response: Response, start: bytes) -> Iterator[None]:
-        try:
-            yield
-        except Malformed as error:
-            raise not_as_promised(response, str(error), start, self._connection.where) from error
-
-
-def _read_ahead(batches: Generator[Sequence[Document], None, None]) -> Iterator[Sequence[Document]]:
-    """Draw each batch in a thread while the one before is digested: one is held ready, never more."""
-    try:
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as reader:
-            coming = reader.submit(next, batches, None)
-            while (batch := coming.result()) is not None:
-                coming = reader.submit(next, batches, None)
-                if batch:
-                    yield batch
-    finally:
-        batches.close()
+def _in_utc(at: datetime) -> str:
+    """Write an instant as the API reads it, the same on any server: 2025-04-03T05:36:11.038731Z."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

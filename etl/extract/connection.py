@@ -209,7 +209,7 @@ class Connection:
 
     @contextmanager
     def stream(
-        self, href: str, *, auth: Auth | None, query: Mapping[str, int] | None = None, whole: bool = False
+        self, href: str, *, auth: Auth | None, query: Mapping[str, int | str] | None = None, whole: bool = False
     ) -> Iterator[Response]:
         """GET a link and hand out the answer, its body unread; redirects within the origin are followed.
 
@@ -233,7 +233,7 @@ class Connection:
         hint = "check that the url is that of the VB365 REST API, not of a proxy"
         raise BadResponse(f"redirects without end, asked for {log.redact(href)}", where=self.where, hint=hint)
 
-    def get(self, href: str, *, auth: Auth | None, query: Mapping[str, int] | None = None) -> Response:
+    def get(self, href: str, *, auth: Auth | None, query: Mapping[str, int | str] | None = None) -> Response:
         """GET a link and read the whole answer; one that breaks off midway is asked for again."""
         with self.stream(href, auth=auth, query=query, whole=True) as response:
             response.read()

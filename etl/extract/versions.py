@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from etl.errors import VersionNotServed
+
+SessionBounds = Literal["none", "lower", "both"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,31 +20,68 @@ class ApiVersion:
     """The paths and habits of one version; paths start behind the server's base URL."""
 
     number: int
-    token_path: str
-    has_copy_jobs: bool
-    has_logout: bool
-    """Has ``token/logout``, and sets an anti-forgery cookie unless the sign-in says ``disable_antiforgery_token``."""
-    is_paged: bool
-    """Lists of jobs come as pages (``limit``, ``_links.next``); before, as one plain array."""
+
+    @property
+    def token_path(self) -> str:
+        return self.path("token" if self.number >= 6 else "Token")
+
+    @property
+    def has_copy_jobs(self) -> bool:
+        return self.number >= 6
+
+    @property
+    def has_logout(self) -> bool:
+        """Has ``token/logout``; sets an anti-forgery cookie unless the sign-in says ``disable_antiforgery_token``."""
+        return self.number >= 7
+
+    @property
+    def has_proxy_pools(self) -> bool:
+        return self.number >= 8
+
+    @property
+    def is_paged(self) -> bool:
+        """Lists of jobs and infrastructure come as pages (``limit``, ``_links.next``); before, as one plain array."""
+        return self.number >= 8
+
+    @property
+    def has_paged_sessions(self) -> bool:
+        return self.number >= 5
+
+    @property
+    def session_bounds(self) -> SessionBounds:
+        """Which of ``endTimeLowerBound`` and ``endTimeUpperBound`` the list of sessions understands."""
+        return "both" if self.number >= 7 else "lower" if self.number == 6 else "none"
+
+    @property
+    def has_status_filter(self) -> bool:
+        """The list of sessions understands ``status``."""
+        return self.number >= 8
+
+    @property
+    def has_sessions_below_jobs(self) -> bool:
+        """Has ``Jobs/{id}/JobSessions``; after, ``JobSessions?jobId=``."""
+        return self.number <= 6
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """What a session's log is called below it, the likelier name first.
+
+        The vendor's reference has ``Log`` for v1 and ``LogItems`` from v2 on, while the sessions of v2 to v4 link to
+        ``log``, which answers 404 on v3 at least.
+        """
+        return ("Log",) if self.number == 1 else ("LogItems", "Log") if self.number <= 5 else ("LogItems",)
+
+    @property
+    def has_extended_view(self) -> bool:
+        """Tells when an organization was backed up only if asked for it with ``extendedView``."""
+        return self.number >= 6
 
     def path(self, resource: str) -> str:
         """Return the path of a resource: ``Jobs`` -> ``/v8/Jobs``."""
         return f"/v{self.number}/{resource}"
 
 
-VERSIONS: Mapping[int, ApiVersion] = {
-    each.number: each
-    for each in (
-        ApiVersion(1, "/v1/Token", has_copy_jobs=False, has_logout=False, is_paged=False),
-        ApiVersion(2, "/v2/Token", has_copy_jobs=False, has_logout=False, is_paged=False),
-        ApiVersion(3, "/v3/Token", has_copy_jobs=False, has_logout=False, is_paged=False),
-        ApiVersion(4, "/v4/Token", has_copy_jobs=False, has_logout=False, is_paged=False),
-        ApiVersion(5, "/v5/Token", has_copy_jobs=False, has_logout=False, is_paged=False),
-        ApiVersion(6, "/v6/token", has_copy_jobs=True, has_logout=False, is_paged=False),
-        ApiVersion(7, "/v7/token", has_copy_jobs=True, has_logout=True, is_paged=False),
-        ApiVersion(8, "/v8/token", has_copy_jobs=True, has_logout=True, is_paged=True),
-    )
-}
+VERSIONS: Mapping[int, ApiVersion] = {number: ApiVersion(number) for number in range(1, 9)}
 NEWEST_FIRST = sorted(VERSIONS, reverse=True)
 
 

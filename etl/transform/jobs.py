@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from hashlib import blake2b
@@ -23,9 +22,8 @@ from etl.transform.records import (
     leaves,
     uses_periodic_window,
 )
+from etl.transform.rejections import rejection
 from etl.transform.schedules import read_policy
-
-LONGEST_DOCUMENT = 256 * 1024  # bytes of a rejected document that are kept
 
 _KEYS = frozenset(
     {
@@ -59,8 +57,6 @@ _BACKUP_TYPES = values.vocabulary("EntireOrganization", "SelectedItems")
 _STATUSES = values.vocabulary(
     "Stopped", "Running", "Success", "Warning", "Failed", "NotConfigured", "Disconnected", "Queued"
 )
-_TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"|[\[\]{}]', re.DOTALL)
-_TEXT_VALUE = re.compile(r'\s*:\s*"([^"\\]*)"')
 
 
 def document_digest(raw: values.Raw, kind: Kind, api_version: int) -> bytes:
@@ -80,19 +76,8 @@ def read_job(kind: Kind, raw: values.Raw, api_version: int, *, digest: bytes | N
     try:
         document = values.decode(raw)
         return _read(kind, document, raw, api_version, digest)
-    except values.Unreadable as error:
-        path, reason = error.path, error.reason
-    except RecursionError:
-        path, reason = "$", "nested too deeply"
-    text = bytes(raw).decode("utf-8", "replace").replace("\0", "\ufffd")
-    return Rejection(
-        stream=STREAM_OF_KIND[kind],
-        document_uid=_uid_in(text) if document is None else _uid_of(document),
-        digest=digest,
-        reason=reason,
-        json_path=path,
-        document=text.encode()[:LONGEST_DOCUMENT].decode("utf-8", "ignore"),
-    )
+    except (values.Unreadable, RecursionError) as error:
+        return rejection(STREAM_OF_KIND[kind], raw, document, error, digest=digest)
 
 
 # What organizations, sessions and error documents may have too.
@@ -202,24 +187,3 @@ def _extra(unknown: Mapping[str, Any]) -> Mapping[str, str]:
         return leaves(unknown)
     except ValueError as error:
         raise values.Unreadable("$", str(error)) from error
-
-
-def _uid_of(document: Any) -> str | None:
-    try:
-        return values.uid(values.members(document, "$", _KEYS)[0].get("id"), "$.id")
-    except values.Unreadable:
-        return None
-
-
-def _uid_in(text: str) -> str | None:
-    """Find the id at the top level of a text that is not JSON."""
-    depth = 0
-    for token in _TOKEN.finditer(text):
-        if token[0] in ("{", "["):
-            depth += 1
-        elif token[0] in ("}", "]"):
-            depth -= 1
-        elif depth == 1 and token[1].lower() == "id" and (value := _TEXT_VALUE.match(text, token.end())):
-            uid = value[1].strip().lower()
-            return uid if 0 < len(uid) <= values.LONGEST_UID else None
-    return None

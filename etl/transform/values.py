@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
@@ -25,6 +26,15 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _REPLACED = re.compile("[\x00\ud800-\udfff]")  # no database stores them all
 _WHOLE_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,20}\s*")
 _TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:\.[0-9]*)?)?")
+_AMOUNT = re.compile(
+    r"\s*(?:(?P<size>[0-9](?:[0-9.,\s]*[0-9])?)\s*(?:(?P<unit>[KMGTPE])i?)?B(?:/s)?)?"
+    r"\s*\(?(?:(?P<items>[0-9](?:[0-9.,\s]*[0-9])?)\s*items?(?:/s)?)?\)?\s*",
+    re.IGNORECASE,
+)
+_SPACE = re.compile(r"\s")  # no-break spaces part thousands in some languages
+_NOTHING = frozenset({"", "N/A", "NA", "-"})
+_LIMIT = 1 << 63
+_NO_UID = "00000000-0000-0000-0000-000000000000"
 _NEGATIVE_ZERO = re.compile(rb"-0\s*[,\]}]")
 
 
@@ -181,6 +191,54 @@ def integer(value: Any, path: str, *, bits: int = 32) -> int | None:
     return number
 
 
+def figure(value: Any, path: str, unknown: UnknownWords) -> int | None:
+    """Read a statistic as ``integer`` does with 64 bits, a fraction cut; text that is no number is noted: None."""
+    if type(value) is int and -_LIMIT <= value < _LIMIT:
+        return value
+    if value is None or (type(value) is str and value.strip().upper() in _NOTHING):
+        return None
+    if type(value) is str and not _WHOLE_NUMBER.fullmatch(value):
+        unknown.append((path, value[:LONGEST_WORD]))
+        return None
+    if type(value) is float and abs(value) < _LIMIT:
+        return int(value)
+    if type(value) is Verbatim:
+        with suppress(InvalidOperation):  # an exponent beyond all bounds
+            exact = Decimal(value.text)
+            value = int(exact) if exact.adjusted() < 30 else value
+    return integer(value, path, bits=64)
+
+
+class Amount(NamedTuple):
+    """What a text tells: bytes (or bytes a second), and items a second."""
+
+    size: int | None = None
+    items: int | None = None
+
+
+_NO_AMOUNT = Amount()
+
+
+def amount(value: Any, path: str, unknown: UnknownWords) -> Amount:
+    """Read "38.1 MB/s", "832.4 KB/s (52 items/s)", "0 B"; text that is none of these is noted and tells nothing.
+
+    Units are those of Windows: a KB is 1,024 bytes. The comma may be the decimal sign.
+    """
+    if value is None or value == "":
+        return _NO_AMOUNT
+    match = _AMOUNT.fullmatch(text(value, path) or "")
+    if match and (match["size"] or match["items"]):
+        size, items = match["size"], match["items"]
+        factor = 1024 ** "BKMGTPE".index((match["unit"] or "B").upper())
+        return Amount(
+            integer(round(_number(size) * factor), path, bits=64) if size else None,
+            integer(round(_number(items)), path, bits=64) if items else None,
+        )
+    if value.strip().upper() not in _NOTHING:
+        unknown.append((path, value[:LONGEST_WORD]))
+    return _NO_AMOUNT
+
+
 def instant(value: Any, path: str) -> datetime | None:
     """Read a .NET timestamp as an aware datetime in UTC; digits beyond microseconds are cut, no zone means UTC.
 
@@ -219,6 +277,21 @@ def uid(value: Any, path: str) -> str | None:
     if len(spelled) > LONGEST_UID:
         raise Unreadable(path, f"an id of {len(spelled)} characters; at most {LONGEST_UID} are stored")
     return spelled or None
+
+
+def reference(value: Any, path: str) -> str | None:
+    """Read the id of something else as ``uid`` does; the id of zeros (.NET's Guid.Empty) means none."""
+    spelled = uid(value, path)
+    return None if spelled == _NO_UID else spelled
+
+
+def _number(written: str) -> Decimal:
+    """Read "1,2", "1,024.5", "1.024,5" and "1,024": a lone comma before exactly three digits parts thousands."""
+    digits = _SPACE.sub("", written)
+    whole, sign, fraction = digits.rpartition(max(",.", key=digits.rfind))
+    if not sign or digits.count(sign) > 1 or (sign == "," and len(fraction) == 3 and "." not in whole):
+        return Decimal(re.sub("[.,]", "", digits))
+    return Decimal(f"{re.sub('[.,]', '', whole)}.{fraction}")
 
 
 @lru_cache(maxsize=4096)

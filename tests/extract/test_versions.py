@@ -64,6 +64,13 @@ def test_what_the_versions_have() -> None:
     assert [number for number in VERSIONS if VERSIONS[number].has_copy_jobs] == [6, 7, 8]
     assert [number for number in VERSIONS if VERSIONS[number].has_logout] == [7, 8]
     assert [number for number in VERSIONS if VERSIONS[number].is_paged] == [8]
+    assert [number for number in VERSIONS if VERSIONS[number].has_proxy_pools] == [8]
+    assert [number for number in VERSIONS if VERSIONS[number].has_extended_view] == [6, 7, 8]
+    assert [number for number in VERSIONS if VERSIONS[number].has_paged_sessions] == [5, 6, 7, 8]
+    assert [number for number in VERSIONS if VERSIONS[number].has_sessions_below_jobs] == [1, 2, 3, 4, 5, 6]
+    assert [number for number in VERSIONS if VERSIONS[number].has_status_filter] == [8]
+    assert [each.session_bounds for each in VERSIONS.values()] == ["none"] * 5 + ["lower", "both", "both"]
+    assert [each.logs[0] for each in VERSIONS.values()] == ["Log"] + ["LogItems"] * 7
     assert VERSIONS[3].path("Jobs") == "/v3/Jobs"
 
 

@@ -241,3 +241,95 @@ def test_members_match_without_regard_to_case() -> None:
     assert values.members(None, "$", documented) == ({}, {})
     with refused("$.x", "an array is not an object"):
         values.members([], "$.x", documented)
+
+
+@pytest.mark.parametrize(
+    ("sent", "size", "items"),
+    [
+        ("832.4 KB/s (52 items/s)", 852378, 52),
+        ("38.1 MB/s", 39950746, None),
+        ("0 B", 0, None),
+        ("1023 B", 1023, None),
+        ("1 KB", 1024, None),
+        ("1,2 GB", 1288490189, None),
+        ("1,024.5 kb/s (1,052 items/s)", 1049088, 1052),
+        ("1.024,5 KB/s (1.052,0 items/s)", 1049088, 1052),
+        ("1,023 B", 1023, None),
+        ("1\u202f023,5 KiB", 1048064, None),
+        ("2 TB", 2199023255552, None),
+        ("1.5 PB", 1688849860263936, None),
+        ("0 B/s (1 item/s)", 0, 1),
+        ("52 items/s", None, 52),
+        ("", None, None),
+        (" N/A ", None, None),
+        (None, None, None),
+    ],
+)
+def test_an_amount_in_text(sent: str | None, size: int | None, items: int | None) -> None:
+    words: values.UnknownWords = []
+    assert values.amount(sent, "$.rate", words) == (size, items)
+    assert words == []
+
+
+@pytest.mark.parametrize("sent", ["fast", "5", "5 XB", "KB/s", "5. KB", "-5 KB", "5 KB/s and more", "()"])
+def test_text_that_is_no_amount_is_noted(sent: str) -> None:
+    words: values.UnknownWords = []
+    assert values.amount(sent, "$.rate", words) == (None, None)
+    assert words == [("$.rate", sent)]
+
+
+def test_an_amount_that_is_no_text_or_too_much() -> None:
+    with refused("$.rate", "5 is not text"):
+        values.amount(5, "$.rate", [])
+    with refused("$.rate", "9223372036854775808 is not a whole number from .*"):
+        values.amount("8 EB", "$.rate", [])
+    with refused("$.rate", "9999999999999999999999 is not a whole number from .*"):
+        values.amount("0 B (9999999999999999999999 items/s)", "$.rate", [])
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (5, 5),
+        (-(2**63), -(2**63)),
+        ("5", 5),
+        (5.9, 5),
+        (-5.9, -5),
+        (Verbatim("5.9"), 5),
+        (Verbatim("1e3"), 1000),
+        (None, None),
+        ("", None),
+        ("n/a", None),
+    ],
+)
+def test_a_figure(sent: Any, expected: int | None) -> None:
+    words: values.UnknownWords = []
+    assert values.figure(sent, "$.n", words) == expected
+    assert words == []
+
+
+def test_no_figure() -> None:
+    words: values.UnknownWords = []
+    assert values.figure("x" * 300, "$.n", words) is None
+    assert words == [("$.n", "x" * 255)]
+    refused_values: list[Any] = [
+        2**63,
+        1e30,
+        True,
+        {},
+        [],
+        Verbatim("1e400"),
+        Verbatim("1e99999999999999999999"),
+        "9" * 20,
+    ]
+    for sent in refused_values:
+        with refused("$.n", ".* is not a whole number from -9223372036854775808 to 9223372036854775807"):
+            values.figure(sent, "$.n", [])
+
+
+def test_a_reference() -> None:
+    assert values.reference(" 93089CFA-81d6 ", "$.jobId") == "93089cfa-81d6"
+    assert values.reference("00000000-0000-0000-0000-000000000000", "$.jobId") is None
+    assert values.reference(None, "$.jobId") is None
+    with refused("$.jobId", "an id of 65 characters; at most 64 are stored"):
+        values.reference("x" * 65, "$.jobId")

@@ -1,0 +1,61 @@
+"""Makes a rejection of a document that cannot be read; it must not know what kind of document it is."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import Any
+
+from etl.transform import values
+from etl.transform.records import Rejection
+
+LONGEST_DOCUMENT = 256 * 1024  # bytes of a rejected document that are kept
+
+_ID = frozenset({"id"})
+_TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"|[\[\]{}]', re.DOTALL)
+_TEXT_VALUE = re.compile(r'\s*:\s*"([^"\\]*)"')
+
+
+def rejection(
+    stream: str,
+    raw: values.Raw,
+    document: Any,
+    error: values.Unreadable | RecursionError,
+    *,
+    digest: bytes | None = None,
+    shown: str | None = None,
+) -> Rejection:
+    """Say why a document was not read. ``document``: decoded, None if not even that went; ``shown``: in its place."""
+    if isinstance(error, RecursionError):
+        error = values.Unreadable("$", "nested too deeply")
+    data = bytes(raw)
+    text = data.decode("utf-8", "replace").replace("\0", "\ufffd")
+    return Rejection(
+        stream=stream,
+        document_uid=_uid_in(text) if document is None else _uid_of(document),
+        digest=digest or blake2b(data, digest_size=16).digest(),
+        reason=error.reason,
+        json_path=error.path,
+        document=(text if shown is None else shown).encode()[:LONGEST_DOCUMENT].decode("utf-8", "ignore"),
+    )
+
+
+def _uid_of(document: Any) -> str | None:
+    try:
+        return values.uid(values.members(document, "$", _ID)[0].get("id"), "$.id")
+    except values.Unreadable:
+        return None
+
+
+def _uid_in(text: str) -> str | None:
+    """Find the id at the top level of a text that is not JSON."""
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("{", "["):
+            depth += 1
+        elif token[0] in ("}", "]"):
+            depth -= 1
+        elif depth == 1 and token[1].lower() == "id" and (value := _TEXT_VALUE.match(text, token.end())):
+            uid = value[1].strip().lower()
+            return uid if 0 < len(uid) <= values.LONGEST_UID else None
+    return None
