@@ -5,7 +5,7 @@ This file must not know how documents are fetched or which streams a pass reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +20,7 @@ from etl.load.bulk import batches
 from etl.load.history import JobHistory
 from etl.load.known import Present, present_jobs
 from etl.load.ledger import Clock, Observation, Run, StreamResult
+from etl.load.marks import mark_changed
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.transform.records import Kind
 from etl.walk import Walk
@@ -73,8 +74,20 @@ class Pass:
     observation: Observation
     clock: Clock
     started_at: datetime
+    traffic: Traffic
     is_from_file: bool
     streams: list[StreamResult] = field(default_factory=list)
+
+    def look_now(self) -> None:
+        """Fix the instant that what follows is observed at (H8)."""
+        before = self.observation
+        self.observation = ledger.observe(self.engine, self.run, self.clock(), self.traffic.server_date)
+        if self.observation.is_clock_adjusted and not before.is_clock_adjusted:
+            _log.warning(
+                "the last observation lies ahead of the clock: time is counted on from there",
+                server=self.run.server_name,
+                observed_at=self.observation.at.isoformat(),
+            )
 
     def new_walk(self, kind: Kind, api_version: int, *, full: bool = False) -> Walk:
         """Begin a walk over the jobs of one kind: what is present, and (unless ``full``) how it looked last time."""
@@ -83,18 +96,22 @@ class Pass:
         return Walk(kind, api_version, Present(present.uids, {}) if full else present)
 
     def load(self, walk: Walk, *, is_whole: bool = False) -> None:
-        """Write what a walk learned, all of it or nothing, in one short transaction that begins with the fence."""
+        """Write what a walk learned."""
+        self.write(lambda connection: _load(connection, self, walk, is_whole))
+        for path, word in sorted(walk.words):
+            _log.warning("unknown word", server=self.run.server_name, stream=walk.stream, path=path, word=word)
+
+    def write(self, load: Callable[[Connection], StreamResult]) -> None:
+        """Load a stream, all of it or nothing, in one short transaction that begins with the fence; note its result."""
 
         def write() -> StreamResult:
             with ledger.fenced(self.engine, self.run) as connection:
-                result = _load(connection, self, walk, is_whole)
+                result = load(connection)
                 ledger.note_observation(connection, self.run, self.observation)
                 ledger.note_stream(connection, self.run, result)
             return result
 
         self.streams.append(patiently(write))
-        for path, word in sorted(walk.words):
-            _log.warning("unknown word", server=self.run.server_name, stream=walk.stream, path=path, word=word)
 
     def assert_unchanged(self, walk: Walk, last: datetime) -> None:
         """Compare an older observation with what is known; write nothing, raise UsageError where it differs."""
@@ -189,17 +206,10 @@ def open_pass(
             )
 
         try:
-            if observed_at:
-                observation = Observation(observed_at, is_clock_adjusted=False)
-            else:
-                observation = ledger.observe(engine, run, clock(), counted.server_date)
-            if observation.is_clock_adjusted:
-                _log.warning(
-                    "the last observation lies ahead of the clock: time is counted on from there",
-                    server=server_name,
-                    observed_at=observation.at.isoformat(),
-                )
-            this = Pass(engine, run, observation, clock, started_at, is_from_file=traffic is None)
+            observation = Observation(observed_at or started_at, is_clock_adjusted=False)
+            this = Pass(engine, run, observation, clock, started_at, counted, is_from_file=traffic is None)
+            if observed_at is None:
+                this.look_now()
             yield this
         except LostLock:
             raise
@@ -229,6 +239,8 @@ def _load(connection: Connection, this: Pass, walk: Walk, is_whole: bool) -> Str
         or (is_whole and not each.is_from_file and each.document_uid not in walk.rejected | walk.held)
     ]
     resolve_rejections(connection, resolved, at)
+    if history.counts.added + history.counts.changed + history.counts.removed:
+        mark_changed(connection, server_id, walk.kind, at, history.whole_walk_at)
     history.close(is_whole=is_whole, seen=readable, held=walk.held)
     for path in history.counts.volatile:
         _log.warning("volatile field, out of versions from now on", server=this.run.server_name, path=path)

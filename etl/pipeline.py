@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import Engine
@@ -17,9 +18,15 @@ from etl.config import ServerSettings, Settings
 from etl.errors import ConfigurationError, NotFound, SourceError
 from etl.extract.client import Vb365Client
 from etl.load import identity, ledger
+from etl.load.dimensions import assert_zone
 from etl.load.identity import Identity
 from etl.load.ledger import Clock, system_clock
+from etl.load.sessions import Zones
 from etl.passes import Pass, SyncResult, open_pass
+from etl.streams.derived import derive
+from etl.streams.infrastructure import sync_infrastructure
+from etl.streams.messages import sync_messages
+from etl.streams.sessions import sync_sessions
 from etl.transform.records import KINDS, STREAM_OF_KIND, Kind, carried_fields
 from etl.walk import Progress, ask_for, confirm_missing, walk_jobs
 
@@ -51,6 +58,7 @@ def sync(
     Vb365EtlError, after the ledger was closed with it.
     """
     options = options or SyncOptions()
+    assert_zone(engine, settings.reporting_zone)
     with (
         signed_in(engine, settings, server, options, clock) as (client, server_id),
         open_pass(
@@ -63,12 +71,28 @@ def sync(
             is_mass_removal_allowed=options.allow_mass_removal,
         ) as this,
     ):
+        zones = zones_of(settings, server)
         if options.job:
             _sync_one_job(this, client, options.job.strip().lower())
         else:
+            sync_infrastructure(
+                this,
+                client,
+                server.streams,
+                zones.reporting,
+                is_mass_removal_allowed=options.allow_mass_removal,
+            )
+            this.look_now()
             for kind in KINDS:
                 if STREAM_OF_KIND[kind] in server.streams and carried_fields(kind, client.version):
                     _sync_jobs(this, client, settings, kind, options, progress)
+            at_once = settings.sync.requests_at_once
+            if "sessions" in server.streams:
+                sync_sessions(this, client, zones, full=options.full, at_once=at_once, progress=progress)
+            if "messages" in server.streams:
+                sync_messages(this, client, limit=settings.sync.logs_per_pass, at_once=at_once, progress=progress)
+        if "sessions" in server.streams:
+            derive(this, zones, settings, progress)
     return this.result(client.version)
 
 
@@ -92,6 +116,11 @@ def signed_in(
             ledger.note_failure(engine, server.name, clock(), options.triggered_by, error)
             raise
         yield client, server_id
+
+
+def zones_of(settings: Settings, server: ServerSettings) -> Zones:
+    """Return the zone that days are cut in, and the server's own."""
+    return Zones(settings.reporting_zone, ZoneInfo(server.timezone) if server.timezone else None)
 
 
 def _told(server: ServerSettings, client: Vb365Client) -> Identity:

@@ -18,7 +18,11 @@ from etl.load.identity import Identity
 from etl.load.ledger import Clock, system_clock
 from etl.load.rejections import OpenRejection, open_rejections
 from etl.passes import Pass, SyncResult, open_pass
-from etl.pipeline import SyncOptions, signed_in
+from etl.pipeline import SyncOptions, signed_in, zones_of
+from etl.streams.derived import derive
+from etl.streams.infrastructure import sync_infrastructure
+from etl.streams.sessions import STREAM as SESSIONS
+from etl.streams.sessions import ask_for_sessions
 from etl.transform.jobs import kind_of_document, read_job
 from etl.transform.records import KINDS, STREAM_OF_KIND, Kind, Rejection
 from etl.walk import Walk, ask_for
@@ -128,6 +132,13 @@ def _ask_again(
                 walk = this.new_walk(kind, client.version)
                 ask_for(client, walk, uids, at_once=settings.sync.requests_at_once)
                 this.load(walk)
+        sessions = [each.document_uid for each in asked if each.stream == SESSIONS]
+        if sessions := [uid for uid in sessions if not _DIGEST.fullmatch(uid)]:
+            zones = zones_of(settings, server)
+            ask_for_sessions(this, client, zones, sessions, at_once=settings.sync.requests_at_once)
+            derive(this, zones, settings)
+        lists = {"proxies" if each.stream == "proxy_pools" else each.stream for each in asked}
+        sync_infrastructure(this, client, lists, settings.reporting_zone)
     return this.result(client.version)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 
 from msgspec import msgpack
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from etl.errors import DocumentRejected, MassRemovalRefused, NotFound, PagesShifted, SourceError
+from etl.extract.asking import side_by_side
 from etl.load.known import Present
 from etl.transform.jobs import document_digest, read_job
 from etl.transform.records import STREAM_OF_KIND, JobRecord, Kind, Rejection
@@ -22,7 +22,7 @@ Progress = Callable[[str, int, int | None], None]
 _FEWEST_TO_DOUBT = 5  # so many missing jobs may always be asked for one by one
 _SPOOL_BATCH = 2_000
 _SIZE = 8  # bytes that tell how long a spooled batch is
-_decode = msgpack.Decoder(list[tuple[int, JobRecord | Rejection]]).decode
+_decode = msgpack.Decoder(list[tuple[int, int, JobRecord | Rejection]]).decode
 
 
 class Source(Protocol):
@@ -36,12 +36,16 @@ class Source(Protocol):
 
 
 class Spool:
-    """Changed records on their way to the one transaction at the end: in memory while few, in a file when many."""
+    """Changed records on their way to the one transaction at the end: in memory while few, in a file when many.
+
+    What a record ``carried`` is spooled as a number: all records share a few such sets, which cost more than the rest.
+    """
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=8 * 1024 * 1024)  # noqa: SIM115 closed below
         self._pending: list[tuple[int, JobRecord | Rejection]] = []
         self._latest: dict[str, int] = {}  # uid or digest -> place of its latest copy
+        self._carried: dict[frozenset[str], int] = {}  # what a record carried -> its number
         self._count = 0
 
     def put(self, key: str, item: JobRecord | Rejection) -> None:
@@ -61,13 +65,19 @@ class Spool:
         self._flush()
         self._file.seek(0)
         wanted = set(self._latest.values())
+        carried = list(self._carried)
         while size := self._file.read(_SIZE):
-            items = _decode(self._file.read(int.from_bytes(size, "big")))
-            kept = [item for place, item in items if place in wanted]
-            yield (
-                [item for item in kept if isinstance(item, JobRecord)],
-                [item for item in kept if isinstance(item, Rejection)],
-            )
+            records: list[JobRecord] = []
+            rejections: list[Rejection] = []
+            for place, number, item in _decode(self._file.read(int.from_bytes(size, "big"))):
+                if place not in wanted:
+                    continue
+                if isinstance(item, Rejection):
+                    rejections.append(item)
+                else:
+                    force_setattr(item, "carried", carried[number])
+                    records.append(item)
+            yield records, rejections
 
     def close(self) -> None:
         """Remove the file."""
@@ -75,9 +85,15 @@ class Spool:
 
     def _flush(self) -> None:
         if self._pending:
-            batch = msgpack.encode(self._pending)
+            batch = msgpack.encode([self._spooled(place, item) for place, item in self._pending])
             self._file.write(len(batch).to_bytes(_SIZE, "big") + batch)
             self._pending = []
+
+    def _spooled(self, place: int, item: JobRecord | Rejection) -> tuple[int, int, JobRecord | Rejection]:
+        if isinstance(item, Rejection):
+            return place, 0, item
+        number = self._carried.setdefault(item.carried, len(self._carried))
+        return place, number, replace(item, carried=frozenset())
 
 
 @dataclass(slots=True)
@@ -216,18 +232,16 @@ def ask_for(source: Source, walk: Walk, uids: list[str], *, at_once: int) -> Non
         return
     ask = source.job if walk.kind == "backup" else source.copy_job
     gone: list[str] = []
-    with ThreadPoolExecutor(max_workers=min(at_once, len(uids))) as pool:
-        answers = [(uid, pool.submit(ask, uid)) for uid in uids]
-        for uid, answer in answers:
-            try:
-                shown = walk.take(answer.result(), asked_for=uid)
-            except NotFound:
-                gone.append(uid)
-            except SourceError as error:
-                _hold(walk, uid, error)
-            else:
-                if shown != uid:
-                    _hold(walk, uid, DocumentRejected("another job was answered", where=f"{walk.stream} {uid}"))
+    for uid, answer in side_by_side(ask, uids, at_once):
+        try:
+            shown = walk.take(answer.result(), asked_for=uid)
+        except NotFound:
+            gone.append(uid)
+        except SourceError as error:
+            _hold(walk, uid, error)
+        else:
+            if shown != uid:
+                _hold(walk, uid, DocumentRejected("another job was answered", where=f"{walk.stream} {uid}"))
     if not gone:
         return
     try:

@@ -10,6 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -106,35 +107,61 @@ def revised_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def revised_postgresql() -> Iterator[str]:
+    """The name of a PostgreSQL database at the newest revision, to be copied; empty where there is no server."""
+    if not server_of("postgresql"):
+        yield ""
+        return
+    with _database("postgresql", f"vb365_test_template_{uuid.uuid4().hex[:16]}") as template:
+        upgrade(template.engine)
+        template.engine.dispose()  # a database that somebody is connected to cannot be copied
+        yield make_url(template.url).database or ""
+
+
+@contextmanager
+def _database(kind: str, name: str, template: str = "") -> Iterator[Database]:
+    """Make a database on a server, and drop it at the end."""
+    _administer(kind, f"CREATE DATABASE {name}{f' TEMPLATE {template}' if template else ''}")
+    server = server_of(kind)
+    assert server is not None
+    url = server.set(database=name).render_as_string(hide_password=False)
+    engine = open_engine(url)
+    try:
+        yield Database(kind, url, engine)
+    finally:
+        engine.dispose()
+        _administer(kind, f"DROP DATABASE {name}{' WITH (FORCE)' if kind == 'postgresql' else ''}")
+
+
 @pytest.fixture
 def empty_database(database_kind: str, tmp_path: Path) -> Iterator[Database]:
     """A database without any table."""
-    with_name = f"vb365_test_{uuid.uuid4().hex[:16]}"
     if database_kind == "sqlite":
         url = f"sqlite:///{tmp_path / 'vb365.db'}"
-    else:
-        _administer(database_kind, f"CREATE DATABASE {with_name}")
-        server = server_of(database_kind)
-        assert server is not None
-        url = server.set(database=with_name).render_as_string(hide_password=False)
-    engine = open_engine(url)
-    try:
-        yield Database(database_kind, url, engine)
-    finally:
+        engine = open_engine(url)
+        yield Database("sqlite", url, engine)
         engine.dispose()
-        if database_kind != "sqlite":
-            force = " WITH (FORCE)" if database_kind == "postgresql" else ""
-            _administer(database_kind, f"DROP DATABASE {with_name}{force}")
+    else:
+        with _database(database_kind, f"vb365_test_{uuid.uuid4().hex[:16]}") as made:
+            yield made
 
 
 @pytest.fixture
-def database(empty_database: Database, revised_sqlite: Path) -> Database:
+def database(database_kind: str, tmp_path: Path, revised_sqlite: Path, revised_postgresql: str) -> Iterator[Database]:
     """A database at the newest revision."""
-    if empty_database.kind == "sqlite":
-        shutil.copyfile(revised_sqlite, make_url(empty_database.url).database or "")
-    else:
-        upgrade(empty_database.engine)
-    return empty_database
+    if database_kind == "sqlite":
+        path = tmp_path / "vb365.db"
+        shutil.copyfile(revised_sqlite, path)
+        engine = open_engine(f"sqlite:///{path}")
+        yield Database("sqlite", f"sqlite:///{path}", engine)
+        engine.dispose()
+        return
+    template = revised_postgresql if database_kind == "postgresql" else ""
+    with _database(database_kind, f"vb365_test_{uuid.uuid4().hex[:16]}", template) as made:
+        if not template:
+            upgrade(made.engine)
+        yield made
 
 
 @pytest.fixture

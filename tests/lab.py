@@ -71,6 +71,7 @@ class Lab:
             "url": self.server.url,
             "username": self.server.username,
             "password": "file:password",
+            "streams": ["jobs", "copy_jobs"],
             **trust,
             **server,
         }

@@ -25,6 +25,7 @@ _NATURAL_KEYS = {
     "schedule": ("policy_digest",),
     "backup_window": ("allowed_mask",),
     "sync_run": ("server_id", "observed_at"),
+    "job_session": ("server_id", "session_uid"),
 }
 # table -> its columns that hold a surrogate key -> the table that the key is of
 _TARGETS = {
@@ -57,6 +58,8 @@ def natural_rows(engine: Engine) -> dict[str, list[NaturalRow]]:
         return natural_keys[target, identifier]
 
     def natural(name: str, row: NaturalRow) -> NaturalRow:
+        if name == "dimension_change":
+            row = {**row, "entity_id": natural_key(row["entity"], row["entity_id"])}
         for column, target in _TARGETS[name].items():
             if row[column] is not None:
                 row = {**row, column: natural_key(target, row[column])}

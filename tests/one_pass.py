@@ -14,8 +14,9 @@ from etl.simulator.server import PASSWORD, USERNAME
 
 
 def settings_for(url: str, *, sync: dict[str, Any] | None = None, **server: Any) -> Settings:
-    """Make the settings for one server, ``hq`` at v8 unless said otherwise."""
-    fields = {"name": "hq", "url": url, "username": USERNAME, "password": PASSWORD, "api_version": "v8", **server}
+    """Make the settings for one server: ``hq``, at v8, jobs alone, unless said otherwise."""
+    signed_in = {"name": "hq", "url": url, "username": USERNAME, "password": PASSWORD}
+    fields = {**signed_in, "api_version": "v8", "streams": ["jobs", "copy_jobs"], **server}
     return Settings.model_validate({"servers": [fields], "sync": sync or {}})
 
 

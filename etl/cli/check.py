@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import typer
 
@@ -27,7 +26,28 @@ from etl.errors import (
 if TYPE_CHECKING:
     from etl.config import ServerSettings, Settings
     from etl.extract.client import Vb365Client
+    from etl.transform.records import Schedule
 
+
+# Jobs whose next run is looked at, and the zones to name first where several fit.
+_SAMPLES = 100
+_WELL_KNOWN_ZONES = (
+    "UTC",
+    "Europe/London",
+    "Europe/Berlin",
+    "Europe/Helsinki",
+    "America/New_York",
+    "America/Chicago",
+    "America/Denver",
+    "America/Los_Angeles",
+    "America/Sao_Paulo",
+    "Asia/Dubai",
+    "Asia/Kolkata",
+    "Asia/Singapore",
+    "Asia/Tokyo",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+)
 
 _STEPS: dict[type[Vb365EtlError], str] = {
     SecretError: "password",
@@ -102,12 +122,12 @@ def _server(server: ServerSettings, settings: Settings) -> Iterator[Check]:
                 detail = "not told to this account; the server is known by its name only"
                 yield Check(subject, "installation", "ok", detail)
             readable = []
-            for stream in ("jobs", "copy_jobs") if client.version >= 6 else ("jobs",):
-                if stream in server.streams:
+            for stream in server.streams:
+                if stream != "messages" and (stream != "copy_jobs" or client.version >= 6):
                     yield (found := _may_read(subject, stream, client))
                     readable += [stream] if found.result == "ok" else []
             if "jobs" in readable:
-                yield _time_zone(subject, server, client)
+                yield _time_zone(subject, server, client, settings.reporting_zone)
     except Vb365EtlError as error:
         yield _failed(subject, _STEPS.get(type(error), "connection"), error)
 
@@ -132,35 +152,35 @@ def _failed(subject: str, check: str, error: Vb365EtlError) -> Check:
     return Check(subject, check, "failed", error.what, error.hint or "", error.exit_code)
 
 
-def _time_zone(subject: str, server: ServerSettings, client: Vb365Client) -> Check:
-    """Compare the configured zone with the one that daily jobs imply: dailyTime is local, nextRun is UTC."""
-    zone = ZoneInfo(server.timezone) if server.timezone else None
-    implied: Counter[timedelta] = Counter()
-    agreeing = 0
-    for daily_time, next_run in islice(_daily_jobs(client), 500):
-        planned = datetime.combine(next_run.date(), time.fromisoformat(daily_time), next_run.tzinfo)
-        offset = (planned - next_run + timedelta(hours=11, seconds=30)) % timedelta(days=1) - timedelta(hours=11)
-        implied[timedelta(minutes=offset // timedelta(minutes=1))] += 1
-        agreeing += zone is not None and next_run.astimezone(zone).time() == time.fromisoformat(daily_time)
-    if not implied:
-        return Check(subject, "time zone", "ok", f"{server.timezone or 'not set'}; no daily job tells it")
-    (offset, count), total = implied.most_common(1)[0], implied.total()
-    detail = f"nextRun implies UTC{_signed(offset)} ({count} of {total} daily jobs)"
-    if zone is None:
-        return Check(subject, "time zone", "warning", detail, f"set servers[{server.name}].timezone")
-    if 2 * agreeing < total:  # retries move some nextRun away from dailyTime, never most
+def _time_zone(subject: str, server: ServerSettings, client: Vb365Client, reporting_zone: ZoneInfo) -> Check:
+    """Compare the configured zone with those that nextRun (UTC) implies, as schedules are local to the server."""
+    from etl.derive.timetable import implied_zones
+
+    planned = list(islice(_planned_jobs(client), _SAMPLES))
+    preferred = [server.timezone or reporting_zone.key, reporting_zone.key, *_WELL_KNOWN_ZONES]
+    fits = implied_zones(planned, list(dict.fromkeys([*preferred, *sorted(available_timezones())])))
+    if not fits:
+        return Check(subject, "time zone", "ok", f"{server.timezone or 'not set'}; no scheduled job tells it")
+    best = fits[0]
+    offset = planned[0][1].astimezone(ZoneInfo(best.zone)).utcoffset() or timedelta()
+    detail = f"nextRun implies UTC{_signed(offset)} ({best.fitting} of {best.observed} jobs), as in {best.zone}"
+    if server.timezone is None:
+        what_to_do = f'set timezone of this server, such as "{best.zone}": without it no run counts as missed'
+        return Check(subject, "time zone", "warning", detail, what_to_do)
+    if server.timezone not in {each.zone for each in fits}:
         return Check(subject, "time zone", "warning", f"{detail}, not {server.timezone}", "correct timezone")
     return Check(subject, "time zone", "ok", f"{server.timezone}; {detail}")
 
 
-def _daily_jobs(client: Vb365Client) -> Iterator[tuple[str, datetime]]:
+def _planned_jobs(client: Vb365Client) -> Iterator[tuple[Schedule, datetime]]:
+    """Yield schedule and next run of jobs that are switched on."""
     from etl.transform.jobs import read_job
     from etl.transform.records import JobRecord
 
     for raw in next(iter(client.jobs()), ()):
         record = read_job("backup", raw, client.version)
-        if isinstance(record, JobRecord) and record.schedule.daily_time and record.next_run_at and record.is_enabled:
-            yield record.schedule.daily_time, record.next_run_at
+        if isinstance(record, JobRecord) and record.next_run_at and record.is_enabled is not False:
+            yield record.schedule, record.next_run_at
 
 
 def _signed(offset: timedelta) -> str:

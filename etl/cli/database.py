@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from etl.cli.options import Config, Json, open_settings
-from etl.cli.output import print_json
+from etl.cli.options import Config, Json, open_database, open_settings
+from etl.cli.output import print_json, progress
+from etl.errors import UsageError
 
 app = typer.Typer(help="Upgrade the database's schema, or show where it stands.", no_args_is_help=True)
 
@@ -38,6 +41,39 @@ def current(context: typer.Context, json: Json = False, config: Config = None) -
         print_json({"current": revision, "head": engine.HEAD_REVISION, "is_current": revision == engine.HEAD_REVISION})
     else:
         typer.echo(f"{revision or 'empty'} (this program needs {engine.HEAD_REVISION})")
+
+
+@app.command()
+def rebuild(
+    context: typer.Context,
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", metavar="ZONE", help="Cut days in this zone from now on (IANA name).")
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Compute everything again that is derived from what was loaded, days cut in another time zone if you like."""
+    from etl.config import ReportingSettings
+    from etl.load.ledger import system_clock
+    from etl.streams.derived import rebuild
+
+    settings = open_settings(context, config)
+    if timezone is not None:
+        try:
+            reporting = ReportingSettings(**{**settings.reporting.model_dump(), "timezone": timezone})
+        except ValueError as error:
+            reason = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [")[0]
+            raise UsageError(f"--timezone: {reason}") from None
+        settings = settings.model_copy(update={"reporting": reporting})
+    with progress() as report:
+        names = rebuild(open_database(settings), settings, system_clock, report)
+    zone = settings.reporting.timezone
+    if json:
+        print_json([{"server_name": name, "timezone": zone} for name in names])
+    else:
+        typer.echo(f"{len(names)} server{'' if len(names) == 1 else 's'} rebuilt: days are cut in {zone}")
+        if timezone is not None:
+            typer.echo(f'set it in the settings too: [reporting] timezone = "{zone}"')
 
 
 @app.command()

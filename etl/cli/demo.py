@@ -31,18 +31,38 @@ APPLICATION_ID = 0x7662646D
 _SETTINGS_HEAD = "# Written by vb365-etl demo; the next demo replaces it.\n"
 
 # Off the hour on purpose: passes that always come at the same minute would never see a job that runs.
-STEP = timedelta(hours=5, minutes=17)
+STEP = timedelta(hours=8, minutes=47)
+# An estate with jobs of every kind, few of which run every few minutes.
+_SEED = 172
+_OUTAGE = timedelta(hours=8)
 
 SELECTS = {
     "What there is": """\
 SELECT (SELECT COUNT(*) FROM job) AS jobs, (SELECT COUNT(*) FROM job WHERE removed_at IS NOT NULL) AS removed,
        (SELECT COUNT(*) FROM job_version) AS versions, (SELECT COUNT(*) FROM job_status) AS status_intervals,
-       (SELECT COUNT(*) FROM job_change) AS changes, (SELECT COUNT(*) FROM sync_run) AS passes""",
+       (SELECT COUNT(*) FROM job_session) AS sessions, (SELECT COUNT(*) FROM sync_run) AS passes""",
+    "Is it getting worse?": """\
+SELECT calendar.iso_week_label AS week, SUM(job_day.runs) AS runs, SUM(job_day.runs_failed) AS failed,
+       SUM(job_day.runs_missed) AS missed,
+       ROUND(100.0 * SUM(job_day.runs_success + job_day.runs_warning) / NULLIF(SUM(job_day.runs), 0), 1) AS success_pct
+FROM job_day JOIN calendar ON calendar.day = job_day.day
+GROUP BY calendar.iso_week_label ORDER BY week""",
+    "What should have run and did not": """\
+SELECT expected_run.expected_at, job.name AS job_name, schedule.schedule_text, expected_run.reason
+FROM expected_run JOIN job ON job.id = expected_run.job_id
+JOIN job_version ON job_version.id = expected_run.job_version_id
+JOIN schedule ON schedule.id = job_version.schedule_id
+WHERE expected_run.outcome = 'missed' ORDER BY expected_run.expected_at DESC, job_name LIMIT 5""",
     "The jobs that failed most often": """\
-SELECT job.name AS job_name, COUNT(DISTINCT job_status.last_run_at) AS failed_runs, MAX(job.last_status) AS now
-FROM job_status JOIN job ON job.id = job_status.job_id
-WHERE job_status.last_status = 'Failed'
-GROUP BY job.id, job.name ORDER BY failed_runs DESC, job_name LIMIT 5""",
+SELECT job.name AS job_name, SUM(job_day.runs) AS runs, SUM(job_day.runs_failed) AS failed,
+       ROUND(100.0 * SUM(job_day.runs_failed) / SUM(job_day.runs), 1) AS failed_pct
+FROM job_day JOIN job ON job.id = job_day.job_id
+GROUP BY job.id, job.name HAVING SUM(job_day.runs_failed) > 0 ORDER BY failed DESC, job_name LIMIT 5""",
+    "Why did runs fail?": """\
+SELECT session_message.message_pattern, COUNT(*) AS occurrences, COUNT(DISTINCT job_session.job_id) AS jobs_affected
+FROM session_message JOIN job_session ON job_session.id = session_message.session_id
+WHERE session_message.severity = 'Error' AND session_message.message_pattern NOT LIKE 'Job finished with error%'
+GROUP BY session_message.message_pattern ORDER BY occurrences DESC, session_message.message_pattern LIMIT 5""",
     "What administrators changed last": """\
 SELECT job_change.detected_at, job.name AS job_name, job_change.change_type, job_change.field,
        job_change.old_value, job_change.new_value
@@ -68,7 +88,7 @@ def demo(
     settings = _settings(database or f"sqlite:///{FILE}")
     engine = _empty_database(settings, is_own_file=database is None)
     begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(weeks=weeks)
-    world = World(jobs=jobs, copy_jobs=jobs // 10, start=begin)
+    world = World(_SEED, jobs=jobs, copy_jobs=jobs // 10, start=begin)
     with SimulatedServer(world, clock="simulated") as simulated:
         server = ServerSettings(
             name="demo",
@@ -92,10 +112,10 @@ def demo(
 def _settings(url: str) -> Settings:
     from pydantic import ValidationError
 
-    from etl.config import DatabaseSettings, Settings
+    from etl.config import DatabaseSettings, ScheduleSettings, Settings
 
     try:
-        return Settings(database=DatabaseSettings(url=url))
+        return Settings(database=DatabaseSettings(url=url), schedule=ScheduleSettings(every=STEP))
     except ValidationError as error:
         what = error.errors(include_input=False)[0]["msg"].removeprefix("Value error, ")
         raise UsageError(f"--database: {what}") from None
@@ -143,7 +163,7 @@ def _play(engine: Engine, settings: Settings, server: Any, world: World, duratio
     begin, end, story = world.now, world.now + duration, _story(world)
     steps = -(-duration // STEP)
     with progress() as report:
-        for step in range(1, steps + 1):
+        while world.now < end:
             world.advance(min(STEP, end - world.now))
             while story and world.now >= begin + story[0][0] * duration:
                 story.pop(0)[1]()
@@ -153,7 +173,7 @@ def _play(engine: Engine, settings: Settings, server: Any, world: World, duratio
             if result.exit_code:
                 raise Vb365EtlError(f"a pass ended {result.status}: {result.error_message}", where="the demo")
             if report:
-                report("passes", step, steps)
+                report("passes", (world.now - begin) // STEP, steps)
 
 
 def _story(world: World) -> list[tuple[float, Callable[[], object]]]:
@@ -165,18 +185,28 @@ def _story(world: World) -> list[tuple[float, Callable[[], object]]]:
         for uid in (first, fourth, fifth):
             world.run_job(uid, "Failed")
 
+    def outage() -> None:
+        """Let nothing start for some hours, as if the service stood still: no pass sees a job switched off."""
+        switched_on = [uid for uid, job in world.jobs.items() if job.is_enabled]
+        for uid in switched_on:
+            world.disable_job(uid)
+        world.advance(_OUTAGE)
+        for uid in switched_on:
+            world.enable_job(uid)
+
     return [
         (0.08, lambda: world.edit_job(first, schedule_type="Daily", daily_type="Everyday", daily_time="22:30:00")),
         (0.15, lambda: world.edit_job(second, description="Includes the board's mailboxes since the audit")),
         (0.22, lambda: world.disable_job(third)),
         (0.30, bad_night),
         (0.31, lambda: world.edit_job(fourth, is_retry_enabled=True, retry_limit=5, retry_wait_minutes=15)),
-        (0.38, lambda: world.add_job(name="New branch office")),
+        (0.38, lambda: world.add_job(name="New branch office", schedule_type="Daily", daily_time="20:00:00")),
         (0.45, lambda: world.enable_job(third)),
         (0.50, lambda: world.delete_job(sixth)),
         (0.55, lambda: world.edit_job(fifth, is_window_enabled=True, window=not_on_sundays, window_minute_offset=60)),
         (0.62, lambda: world.edit_job(second, name="Executives")),
         (0.70, lambda: world.restore_job(sixth)),
+        (0.74, outage),
         (0.78, lambda: world.delete_job(seventh)),
         (0.85, lambda: world.edit_job(first, daily_time="23:15:00")),
         (0.92, lambda: world.disable_job(eighth)),
@@ -190,7 +220,7 @@ def _select(engine: Engine, select: str) -> list[Row]:
     from etl.warehouse.engine import reading
     from etl.warehouse.types import UtcDateTime
 
-    instants = {name: UtcDateTime() for name in ("detected_at",) if name in select}
+    instants = {name: UtcDateTime() for name in ("detected_at", "expected_at") if name in select}
     with reading(engine) as connection:
         return [dict(row) for row in connection.execute(text(select).columns(**instants)).mappings()]
 
@@ -206,8 +236,7 @@ def _where_to_look(settings: Settings, results: dict[str, list[Row]]) -> None:
     name = changed[0] if changed else "JOB"
     day = datetime.now(UTC) - timedelta(days=7)
     typer.echo(f"\nThe database: {settings.database.url}")
-    typer.echo("Look at it with any SQL tool (the tables above are plain SELECTs on job, job_version, job_status,")
-    typer.echo("job_change), or with:")
-    for command in ("jobs", f"jobs --as-of {day:%Y-%m-%d}", f'history "{name}"'):
+    typer.echo("The tables above are plain SELECTs; ask your own with any SQL tool, or run:")
+    for command in ("status", "jobs", f"jobs --as-of {day:%Y-%m-%d}", f'history "{name}"'):
         typer.echo(f"  vb365-etl {command} --config {SETTINGS_FILE}")
     typer.echo(f"\nA SELECT to begin with:\n{SELECTS['The jobs that failed most often']}")

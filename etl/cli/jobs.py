@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -19,8 +20,7 @@ _JOB_COLUMNS = (
     "next_run_at",
     "job_version_number",
 )
-_CHANGE_COLUMNS = ("detected_at", "change_type", "field", "old_value", "new_value", "not_before")
-_STATUS_COLUMNS = ("valid_from", "valid_to", "job_version_number", "last_status", "last_run_at", "next_run_at")
+_TIMELINE_COLUMNS = ("at", "what", "detail", "until")
 
 
 def jobs(
@@ -56,7 +56,7 @@ def history(
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Show what happened to one job: each change of its definition, and each status it had."""
+    """Show what happened to one job, on one timeline: changes of its definition, statuses, runs."""
     from etl.report import queries
 
     settings = open_settings(context, config)
@@ -65,6 +65,37 @@ def history(
     if json:
         print_json(found)
         return
-    zone = settings.reporting_zone
-    print_table(f"Changes of {job}", _CHANGE_COLUMNS, found["changes"], zone)
-    print_table(f"Statuses of {job}", _STATUS_COLUMNS, found["statuses"], zone)
+    print_table(f"History of {job}", _TIMELINE_COLUMNS, _timeline(found), settings.reporting_zone)
+
+
+def _timeline(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Put changes, statuses and runs in order of time; at one instant the change comes first.
+
+    Intervals that follow each other with the same status are one line: what else changed in them is the runs' to tell.
+    """
+    changes = [
+        {
+            "at": each["detected_at"],
+            "what": each["change_type"],
+            "detail": f"{each['field']}: {each['old_value']} -> {each['new_value']}" if each["field"] else None,
+        }
+        for each in found["changes"]
+    ]
+    statuses: list[dict[str, Any]] = []
+    for each in found["statuses"]:
+        if statuses and (statuses[-1]["detail"], statuses[-1]["until"]) == (each["last_status"], each["valid_from"]):
+            statuses[-1]["until"] = each["valid_to"]
+        else:
+            line = {"at": each["valid_from"], "what": "status", "detail": each["last_status"]}
+            statuses.append({**line, "until": each["valid_to"]})
+    runs = [
+        {
+            "at": each["first_started_at"],
+            "what": "run",
+            "detail": (each["final_status"] or "not seen to end")
+            + (f", {each['attempts']} attempts" if each["attempts"] > 1 else ""),
+            "until": each["final_ended_at"],
+        }
+        for each in found["runs"]
+    ]
+    return sorted([*changes, *statuses, *runs], key=lambda each: each["at"])

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,7 @@ _WIDTH_WITHOUT_TERMINAL = 200
 _RED, _YELLOW, _GREEN = "red", "yellow", "green"
 _COLOURS = {
     "failed": _RED,
+    "missed": _RED,
     "error": _RED,
     "disconnected": _RED,
     "locked": _RED,
@@ -46,6 +48,8 @@ def _plain(value: object) -> object:
         return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, Decimal):  # what PostgreSQL and MariaDB make of a sum
+        return float(value) if value % 1 else int(value)
     return str(value)
 
 
@@ -87,7 +91,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Row], zone: Z
 
 
 def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+    return value is None or (isinstance(value, (int, float, Decimal)) and not isinstance(value, bool))
 
 
 def _cell(column: str, value: object, zone: ZoneInfo) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from etl.cli.options import Config, chosen_servers, open_database, open_log, open_settings
 from etl.errors import UsageError
+
+_LONGEST_HISTORY = timedelta(days=3660)
 
 
 def run(context: typer.Context, config: Config = None) -> None:
@@ -56,11 +59,21 @@ def simulate(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 4443,
     tls: Annotated[bool, typer.Option("--tls/--no-tls", help="HTTPS with a self-signed certificate, or HTTP.")] = True,
     speed: Annotated[float, typer.Option(min=0, help="Simulated seconds per second; 0 stops the clock.")] = 1.0,
+    history: Annotated[
+        str, typer.Option(metavar="TIME", help="How long the jobs have run already, such as 12h or 30d.")
+    ] = "0d",
 ) -> None:
     """Serve a simulated VB365 server, v1 to v8, on this machine only, until Ctrl+C."""
     open_log(context)
     from etl import simulator
+    from etl.config.values import duration
 
+    try:
+        lasted = duration(history)
+    except ValueError as error:
+        raise UsageError(f"--history {history}: {error}") from None
+    if lasted > _LONGEST_HISTORY:
+        raise UsageError(f"--history {history}: at most {_LONGEST_HISTORY.days}d")
     if copy_jobs > jobs:
         raise UsageError("there cannot be more copy jobs than backup jobs")
     try:
@@ -71,6 +84,7 @@ def simulate(
             port=port,
             tls=tls,
             speed=speed,
+            history=lasted,
             say=lambda line: typer.echo(line),
         )
     except OSError as error:

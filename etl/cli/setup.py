@@ -22,6 +22,7 @@ url = "sqlite:///vb365.db"              # postgresql+psycopg://user@host/db, mys
 
 [reporting]
 timezone = "UTC"                        # days are cut here, e.g. "Europe/Berlin"
+late_after = "15m"                      # a run that starts later than this after it was due is late
 
 [schedule]
 every = "15m"                           # 90s, 15m, 2h, 1d; or instead of it:
@@ -33,6 +34,7 @@ page_size = 1000                        # jobs per request (v8), 1 to 10000
 requests_at_once = 16                   # parallel requests to one server
 timeout_seconds = 60
 max_removed_share = 0.5                 # more of a server's jobs gone: not without --allow-mass-removal
+logs_per_pass = 200                     # logs of runs that did not succeed read by one pass; the next reads on
 
 [[servers]]                             # one such block for each VB365 server
 name = "hq"
@@ -40,7 +42,8 @@ url = "https://vb365.example.com:4443"  # http:// only for loopback (the simulat
 username = 'EXAMPLE\svc-report'         # single quotes keep the backslash
 password = "env:VB365_HQ_PASSWORD"
 api_version = "auto"                    # the newest served, or "v1" .. "v8"
-# timezone = "Europe/Berlin"            # the server's own zone: dailyTime and windows are local to it
+# timezone = "Europe/Berlin"            # the server's own zone: schedules and windows are local to it; unset = no
+                                        # verdict on missed runs ("vb365-etl check" names the zone that fits)
 # ca_file = "/etc/ssl/vb365.pem"        # or, for a self-signed certificate:
 # fingerprint_sha256 = "AB:CD:..."
 # streams = ["jobs", "copy_jobs", "sessions", "messages", "organizations", "repositories", "proxies"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zoneinfo
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 Stream = Literal["jobs", "copy_jobs", "sessions", "messages", "organizations", "repositories", "proxies"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 API_VERSIONS = ("auto", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8")
+
+
+# Where the gaps of a crontab line are looked at, and how many of them.
+_A_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+_FIRES = 400
 
 
 class _Section(BaseModel):
@@ -77,6 +82,8 @@ class ReportingSettings(_Section):
     """How days are cut."""
 
     timezone: TimeZone = "UTC"
+    late_after: Duration = timedelta(minutes=15)
+    """A run that starts later than this after it was due is late."""
 
 
 class ScheduleSettings(_Section):
@@ -85,6 +92,20 @@ class ScheduleSettings(_Section):
     every: Duration | None = None
     cron: str | None = None
     jitter: Duration = timedelta(seconds=30)
+
+    def longest_gap(self) -> timedelta:
+        """Return the longest time between two passes: what lies further apart was not watched."""
+        if self.cron is None:
+            return self.every or timedelta(minutes=15)
+        from itertools import pairwise
+
+        from apscheduler.triggers.cron import CronTrigger
+
+        trigger = CronTrigger(**cron_fields(self.cron), timezone="UTC")
+        fires = [_A_MONDAY]
+        while len(fires) < _FIRES and (following := trigger.get_next_fire_time(fires[-1], fires[-1])) is not None:
+            fires.append(following + timedelta(seconds=1))
+        return max((later - earlier for earlier, later in pairwise(fires[1:])), default=timedelta(days=366))
 
     @model_validator(mode="before")
     @classmethod
@@ -122,6 +143,7 @@ class SyncSettings(_Section):
     requests_at_once: int = Field(default=16, ge=1, le=256)
     timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
     max_removed_share: float = Field(default=0.5, ge=0, le=1)
+    logs_per_pass: int = Field(default=200, ge=0, le=100_000)
 
 
 class ServerSettings(_Section):

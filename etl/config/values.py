@@ -22,7 +22,8 @@ _DURATION_UNITS = {
 }
 
 
-def _duration(value: object) -> timedelta:
+def duration(value: object) -> timedelta:
+    """Read ``90s``, ``15m``, ``2h`` or ``1d``. Raises ValueError."""
     if isinstance(value, timedelta):
         return value
     match = re.fullmatch(r"(\d{1,6})\s*([smhd])", value.strip()) if isinstance(value, str) else None
@@ -58,7 +59,7 @@ def server_name(value: str) -> str:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(duration)]
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
 ServerName = Annotated[str, AfterValidator(server_name)]
 

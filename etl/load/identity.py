@@ -55,6 +55,13 @@ def servers_in_use(engine: Engine) -> dict[str, int]:
         return {row.name: row.id for row in rows}
 
 
+def zone_in_use(engine: Engine, server_id: int) -> str | None:
+    """Return the time zone of a server as the settings said last."""
+    with reading(engine) as connection:
+        zone: str | None = connection.scalar(select(server.c.timezone).where(server.c.id == server_id))
+    return zone
+
+
 def identify(
     engine: Engine,
     identity: Identity,

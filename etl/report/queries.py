@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Select, and_, func, or_, select
 
 from etl.errors import UsageError
+from etl.report.runs import Row, runs_of_job
 from etl.warehouse.engine import reading
 from etl.warehouse.tables import (
     job,
@@ -24,8 +25,6 @@ from etl.warehouse.tables import (
     schedule,
     server,
 )
-
-Row = dict[str, Any]
 
 # rpt_job_history: job, status interval with its version; names as they were then.
 JOB_HISTORY = (
@@ -95,7 +94,11 @@ def history(engine: Engine, name_or_uid: str) -> dict[str, list[Row]]:
         .order_by(job_change.c.detected_at, job_change.c.id)
     )
     statuses = JOB_HISTORY.where(job.c.id == job_id).order_by(job_status.c.valid_from)
-    return {"changes": _rows(engine, changes), "statuses": _rows(engine, statuses), "runs": []}
+    return {
+        "changes": _rows(engine, changes),
+        "statuses": _rows(engine, statuses),
+        "runs": runs_of_job(engine, job_id),
+    }
 
 
 def _job_id(engine: Engine, name_or_uid: str) -> int:

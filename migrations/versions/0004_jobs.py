@@ -131,6 +131,12 @@ def upgrade() -> None:
             comment="Its own last observation, only while that differs from its server's whole walk (UTC)",
         ),
         sa.Column("removed_at", UtcDateTime(), nullable=True, comment="When it was found gone; NULL = present (UTC)"),
+        sa.Column(
+            "derive_from_at",
+            UtcDateTime(),
+            nullable=True,
+            comment="From when on the facts derived from it are to be computed again; NULL = up to date (UTC)",
+        ),
         sa.CheckConstraint("is_enabled IN (0, 1)", name=op.f("ck_job_is_enabled")),
         sa.CheckConstraint("is_stub IN (0, 1)", name=op.f("ck_job_is_stub")),
         sa.ForeignKeyConstraint(["organization_id"], ["organization.id"], name=op.f("fk_job_organization_id")),
@@ -150,8 +156,18 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
         if_not_exists=True,
     )
-    op.create_index(op.f("ix_job_organization_id"), "job", ["organization_id"], if_not_exists=True)
-    op.create_index(op.f("ix_job_repository_id"), "job", ["repository_id"], if_not_exists=True)
+
+    op.create_index(op.f("ix_job_organization_id"), "job", ["organization_id"], unique=False, if_not_exists=True)
+
+    op.create_index(op.f("ix_job_repository_id"), "job", ["repository_id"], unique=False, if_not_exists=True)
+
+    op.create_index(
+        op.f("ix_job_server_id_derive_from_at"),
+        "job",
+        ["server_id", "derive_from_at"],
+        unique=False,
+        if_not_exists=True,
+    )
 
     op.create_table(
         "job_version",
@@ -271,8 +287,14 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
         if_not_exists=True,
     )
-    op.create_index(op.f("ix_job_version_organization_id"), "job_version", ["organization_id"], if_not_exists=True)
-    op.create_index(op.f("ix_job_version_repository_id"), "job_version", ["repository_id"], if_not_exists=True)
+
+    op.create_index(
+        op.f("ix_job_version_organization_id"), "job_version", ["organization_id"], unique=False, if_not_exists=True
+    )
+
+    op.create_index(
+        op.f("ix_job_version_repository_id"), "job_version", ["repository_id"], unique=False, if_not_exists=True
+    )
 
     op.create_table(
         "job_version_extra",
@@ -394,8 +416,13 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
         if_not_exists=True,
     )
+
     op.create_index(
-        op.f("ix_job_status_valid_to_valid_from"), "job_status", ["valid_to", "valid_from"], if_not_exists=True
+        op.f("ix_job_status_valid_to_valid_from"),
+        "job_status",
+        ["valid_to", "valid_from"],
+        unique=False,
+        if_not_exists=True,
     )
 
     op.create_table(
@@ -459,9 +486,15 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
         if_not_exists=True,
     )
-    op.create_index(op.f("ix_job_change_detected_at"), "job_change", ["detected_at"], if_not_exists=True)
+
+    op.create_index(op.f("ix_job_change_detected_at"), "job_change", ["detected_at"], unique=False, if_not_exists=True)
+
     op.create_index(
-        op.f("ix_job_change_job_id_detected_at"), "job_change", ["job_id", "detected_at"], if_not_exists=True
+        op.f("ix_job_change_job_id_detected_at"),
+        "job_change",
+        ["job_id", "detected_at"],
+        unique=False,
+        if_not_exists=True,
     )
 
     op.create_table(

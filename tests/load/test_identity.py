@@ -215,8 +215,8 @@ def test_what_is_remembered(sqlite_database: Database) -> None:
 
 
 def settings(**urls: str) -> Settings:
-    account = {"username": "EXAMPLE\\svc-report", "password": "Simulated-1"}
-    return Settings.model_validate({"servers": [{"name": name, "url": url, **account} for name, url in urls.items()]})
+    common = {"username": "EXAMPLE\\svc-report", "password": "Simulated-1", "streams": ["jobs", "copy_jobs"]}
+    return Settings.model_validate({"servers": [{"name": name, "url": url, **common} for name, url in urls.items()]})
 
 
 def test_a_pass_holds_the_identity(sqlite_database: Database) -> None:

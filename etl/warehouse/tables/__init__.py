@@ -1,5 +1,7 @@
 """Every table, by area; this file must not define any itself."""
 
+from etl.warehouse.tables.derived import expected_run, job_day, repository_day, session_hour
+from etl.warehouse.tables.dimensions import calendar, hour_of_week, report_clock, run_status
 from etl.warehouse.tables.jobs import (
     job,
     job_change,
@@ -12,14 +14,21 @@ from etl.warehouse.tables.jobs import (
 from etl.warehouse.tables.ledger import rejected_document, sync_cursor, sync_run, sync_run_stream
 from etl.warehouse.tables.schedules import backup_window, backup_window_hour, schedule
 from etl.warehouse.tables.schema import metadata
-from etl.warehouse.tables.sources import organization, proxy, proxy_pool, repository, server
+from etl.warehouse.tables.sessions import job_session, session_message
+from etl.warehouse.tables.sources import dimension_change, organization, proxy, proxy_pool, repository, server
 
 __all__ = [
     "backup_window",
     "backup_window_hour",
+    "calendar",
+    "dimension_change",
+    "expected_run",
+    "hour_of_week",
     "job",
     "job_change",
+    "job_day",
     "job_link",
+    "job_session",
     "job_status",
     "job_version",
     "job_version_extra",
@@ -28,9 +37,14 @@ __all__ = [
     "proxy",
     "proxy_pool",
     "rejected_document",
+    "report_clock",
     "repository",
+    "repository_day",
+    "run_status",
     "schedule",
     "server",
+    "session_hour",
+    "session_message",
     "sync_cursor",
     "sync_run",
     "sync_run_stream",

@@ -76,7 +76,9 @@ job = define(
     instant("changed_at", "When its definition or status last changed"),
     instant("last_seen_at", "Its own last observation, only while that differs from its server's whole walk"),
     instant("removed_at", "When it was found gone; NULL = present"),
+    instant("derive_from_at", "From when on the facts derived from it are to be computed again; NULL = up to date"),
     UniqueConstraint("server_id", "kind", "job_uid"),
+    Index(None, "server_id", "derive_from_at"),  # what the next pass has to derive
 )
 
 job_version = define(

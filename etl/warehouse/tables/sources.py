@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, SmallInteger, Table, UniqueConstraint
+from typing import Any
 
-from etl.warehouse.tables.schema import column, define, instant, key, reference
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, SmallInteger, Table, UniqueConstraint
+
+from etl.warehouse.tables.schema import column, define, flag, instant, key, reference
 from etl.warehouse.types import long_text, word
 
 server = define(
@@ -32,7 +34,7 @@ server = define(
 )
 
 
-def _dimension(name: str, comment: str, uid: str) -> Table:
+def _dimension(name: str, comment: str, uid: str, *fields: Any) -> Table:
     return define(
         name,
         comment,
@@ -40,13 +42,70 @@ def _dimension(name: str, comment: str, uid: str) -> Table:
         reference("server_id", "server", "The server it belongs to"),
         column(uid, word(64), "Its id in the API, lower case", nullable=False),
         column("name", long_text(), "Its name; NULL = only its id is known so far (stub)"),
+        *fields,
         instant("first_seen_at", "When its id was first seen", nullable=False),
         instant("removed_at", "When it was found gone; NULL = present"),
         UniqueConstraint("server_id", uid),
     )
 
 
-organization = _dimension("organization", "One row per Microsoft 365 organization of a server", "organization_uid")
-repository = _dimension("repository", "One row per backup repository of a server", "repository_uid")
-proxy = _dimension("proxy", "One row per backup proxy of a server", "proxy_uid")
-proxy_pool = _dimension("proxy_pool", "One row per proxy pool of a server", "proxy_pool_uid")
+organization = _dimension(
+    "organization",
+    "One row per Microsoft 365 organization of a server",
+    "organization_uid",
+    column("office_name", long_text(), "Its Microsoft 365 name, such as contoso.onmicrosoft.com"),
+    column("organization_type", word(), "Office365, OnPremises or Hybrid"),
+    column("region", word(), "Microsoft cloud it lives in, such as Worldwide"),
+    *flag("is_backed_up", "it has been backed up"),
+    instant("first_backup_at", "First backup of it"),
+    instant("last_backup_at", "Last backup of it"),
+)
+proxy_pool = _dimension(
+    "proxy_pool",
+    "One row per proxy pool of a server",
+    "proxy_pool_uid",
+    column("description", long_text(), "Description of the pool"),
+)
+proxy = _dimension(
+    "proxy",
+    "One row per backup proxy of a server",
+    "proxy_uid",
+    column("description", long_text(), "Description of the proxy"),
+    column("fqdn", long_text(), "Fully qualified domain name"),
+    column("port", Integer(), "Port it listens on"),
+    column("status", word(), "Online or Offline"),
+    column("product_version", word(64), "Version of the product on it"),
+    column("operating_system", word(), "Windows or Linux"),
+    reference("proxy_pool_id", "proxy_pool", "The pool it belongs to", nullable=True),
+)
+repository = _dimension(
+    "repository",
+    "One row per backup repository of a server",
+    "repository_uid",
+    column("description", long_text(), "Description of the repository"),
+    column("path", long_text(), "Folder on the proxy"),
+    column("capacity_bytes", BigInteger(), "Size"),
+    column("free_bytes", BigInteger(), "Free space"),
+    column("retention_type", word(), "ItemLevel or SnapshotBased"),
+    column("retention_period_type", word(), "Unit of the retention: Daily, Monthly or Yearly"),
+    *flag("is_outdated", "its format has to be upgraded"),
+    *flag("is_out_of_sync", "its object storage has to be synchronized"),
+    reference("proxy_id", "proxy", "The proxy that serves it", nullable=True),
+    reference("proxy_pool_id", "proxy_pool", "The proxy pool that serves it", nullable=True),
+    reference("organization_id", "organization", "The organization it is reserved for", nullable=True),
+)
+
+dimension_change = define(
+    "dimension_change",
+    "One row per rename, change or removal of an organization, repository, proxy or proxy pool",
+    key(),
+    reference("server_id", "server", "The server"),
+    column("entity", word(32), "organization, repository, proxy or proxy_pool", nullable=False),
+    column("entity_id", BigInteger().with_variant(Integer(), "sqlite"), "Key of the row in that table", nullable=False),
+    column("field", word(64), "The changed field; NULL = removed or returned (see new_value)"),
+    column("old_value", long_text(), "Value before, as text"),
+    column("new_value", long_text(), "Value after, as text"),
+    instant("detected_at", "Observation that showed the change", nullable=False),
+    reference("run_id", "sync_run", "The pass that found it"),
+    Index(None, "entity", "entity_id", "detected_at"),  # what was this called, when?
+)

@@ -1,0 +1,76 @@
+"""The only writer of calendar, hour_of_week, run_status and report_clock; it must not know any fact."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Engine, delete, func, select, update
+
+from etl.derive.calendar import calendar_days, day_of, hours_of_week, run_statuses, unknown_status
+from etl.errors import ConfigurationError
+from etl.load.bulk import batches, insert_missing
+from etl.warehouse.engine import reading
+from etl.warehouse.tables import calendar, hour_of_week, job_session, report_clock, run_status
+
+_DAYS_BEFORE = 366
+_DAYS_AHEAD = 731
+
+
+def assert_zone(engine: Engine, zone: ZoneInfo) -> None:
+    """Raise ConfigurationError where the days of this database are cut in another zone than the settings say."""
+    with reading(engine) as connection:
+        kept = connection.scalar(select(report_clock.c.timezone))
+    if kept is not None and kept != zone.key:
+        raise ConfigurationError(
+            f"the settings say {zone.key}, but the days in the database are cut in {kept}",
+            where="reporting.timezone",
+            hint=f'set it back to "{kept}", or recompute the database: vb365-etl db rebuild --timezone {zone.key}',
+        )
+
+
+def write_dimensions(connection: Connection, zone: ZoneInfo, observed_at: datetime) -> None:
+    """Make sure that every day, hour and status that a fact may name is there, and move the clock of the reports."""
+    kept = connection.scalar(select(report_clock.c.timezone))
+    if kept is None:
+        insert_missing(connection, report_clock, [{"id": 1, "timezone": zone.key, "as_of_at": observed_at}], "id")
+        insert_missing(connection, hour_of_week, hours_of_week(), "hour_of_week")
+        insert_missing(connection, run_status, sorted(run_statuses(), key=lambda row: str(row["status"])), "status")
+    connection.execute(
+        update(report_clock)
+        .where((report_clock.c.as_of_at.is_(None)) | (report_clock.c.as_of_at < observed_at))
+        .values(as_of_at=observed_at)
+    )
+    _write_calendar(connection, zone, observed_at)
+
+
+def write_unknown_statuses(connection: Connection, words: Collection[str]) -> None:
+    """Add the words that nobody knew yet, as group Other."""
+    known = set(connection.scalars(select(run_status.c.status)))
+    insert_missing(connection, run_status, [unknown_status(word) for word in sorted(set(words) - known)], "status")
+
+
+def cut_days_anew(connection: Connection, zone: ZoneInfo) -> None:
+    """Change the zone that days are cut in: the calendar is written anew at the next occasion."""
+    connection.execute(delete(calendar))
+    connection.execute(update(report_clock).values(timezone=zone.key))
+
+
+def _write_calendar(connection: Connection, zone: ZoneInfo, observed_at: datetime) -> None:
+    """Cover the time from a year before the first data to two years ahead, a whole year ahead at least."""
+    today = day_of(observed_at, zone)
+    first, last = connection.execute(select(func.min(calendar.c.day), func.max(calendar.c.day))).one()
+    oldest = connection.scalar(select(func.min(job_session.c.day)))
+    wanted_from = min(oldest or today, today) - timedelta(days=_DAYS_BEFORE)
+    missing: list[tuple[date, date]] = []
+    if first is None:
+        missing.append((wanted_from, today + timedelta(days=_DAYS_AHEAD)))
+    else:
+        if wanted_from < first:
+            missing.append((wanted_from, first - timedelta(days=1)))
+        if last < today + timedelta(days=_DAYS_AHEAD // 2):
+            missing.append((last + timedelta(days=1), today + timedelta(days=_DAYS_AHEAD)))
+    for begin, end in missing:
+        for rows in batches(calendar_days(zone, begin, end)):
+            insert_missing(connection, calendar, rows, "day")

@@ -1,0 +1,100 @@
+"""From when on the facts derived from a job are to be computed again: ``job.derive_from_at``; it must not know them.
+
+A mark is set in the transaction that writes what changed, and taken back in the one that writes what follows from it:
+whatever is killed in between is derived by the next pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+
+from etl.load.bulk import batches, is_among, update_where
+from etl.transform.records import Kind
+from etl.warehouse.tables import expected_run, job, job_change, job_session, job_version
+
+
+def mark_changed(
+    connection: Connection, server_id: int, kind: Kind, observed_at: datetime, seen_before: datetime | None
+) -> None:
+    """Mark the jobs that an observation saw changed, from the observation before (the change may be as old) on."""
+    oldest = connection.scalar(select(func.min(job_change.c.not_before)).where(job_change.c.detected_at == observed_at))
+    since = min(at for at in (observed_at, seen_before, oldest) if at is not None)
+    _mark(connection, since, job.c.server_id == server_id, job.c.kind == kind, job.c.changed_at == observed_at)
+
+
+def mark_jobs(connection: Connection, job_ids: Collection[int], since: datetime) -> None:
+    """Mark some jobs."""
+    for batch in batches(sorted(job_ids)):
+        _mark(connection, since, is_among(connection, job.c.id, batch))
+
+
+def mark_all(connection: Connection, server_id: int, since: datetime) -> None:
+    """Mark every job of a server that is present, or was at that instant."""
+    present = or_(job.c.removed_at.is_(None), job.c.removed_at > since)
+    _mark(connection, since, job.c.server_id == server_id, job.c.is_stub == 0, present)
+
+
+def mark_everything(connection: Connection, server_id: int, since: datetime) -> None:
+    """Mark every job of a server, stubs too."""
+    _mark(connection, since, job.c.server_id == server_id)
+
+
+def mark_undecided(connection: Connection, server_id: int, undecided_since: datetime, now: datetime) -> None:
+    """Mark the jobs of expected runs that time or a walk of the sessions may have decided since an instant."""
+    undecided = or_(
+        and_(expected_run.c.outcome == "pending", expected_run.c.expected_at <= now),
+        and_(
+            expected_run.c.outcome == "not_observed",
+            expected_run.c.expected_at > undecided_since,
+            expected_run.c.expected_at <= now,
+        ),
+    )
+    oldest = (
+        select(expected_run.c.job_id, func.min(expected_run.c.expected_at))
+        .where(expected_run.c.server_id == server_id, undecided)
+        .group_by(expected_run.c.job_id)
+    )
+    starts = dict(map(tuple, connection.execute(oldest)))
+    if starts:
+        mark_jobs(connection, list(starts), min(starts.values()))
+
+
+def widen_marks(connection: Connection, server_id: int) -> None:
+    """Mark jobs that were known by their sessions only from their first session on: they have a definition now."""
+    first = (
+        select(job.c.id, func.min(job_session.c.started_at))
+        .join(job_version, and_(job_version.c.job_id == job.c.id, job_version.c.version_number == 1))
+        .join(job_session, job_session.c.job_id == job.c.id)
+        .where(
+            job.c.server_id == server_id,
+            job.c.derive_from_at.is_not(None),
+            job.c.first_seen_at < job_version.c.valid_from,
+            job_session.c.job_version_id.is_(None),
+        )
+        .group_by(job.c.id)
+    )
+    for job_id, started_at in connection.execute(first).all():
+        mark_jobs(connection, [job_id], started_at)
+
+
+def marked_jobs(connection: Connection, server_id: int) -> Sequence[tuple[int, datetime]]:
+    """List what has to be derived: (job, from when on), the longest stretch first."""
+    rows = connection.execute(
+        select(job.c.id, job.c.derive_from_at)
+        .where(job.c.server_id == server_id, job.c.derive_from_at.is_not(None))
+        .order_by(job.c.derive_from_at, job.c.id)
+    )
+    return [(row.id, row.derive_from_at) for row in rows]
+
+
+def unmark(connection: Connection, job_ids: Sequence[int]) -> None:
+    """Note that all that follows from these jobs is written."""
+    update_where(connection, job, job.c.id, job_ids, {"derive_from_at": None})
+
+
+def _mark(connection: Connection, since: datetime, *which: ColumnElement[bool]) -> None:
+    later = or_(job.c.derive_from_at.is_(None), job.c.derive_from_at > since)
+    connection.execute(update(job).where(*which, later).values(derive_from_at=since))

@@ -1,0 +1,303 @@
+"""The only writer of what a source tells of sessions (run attempts): job_session and its references.
+
+A session is written as soon as its page is there; what follows from it is derived later, from the instant that
+``job.derive_from_at`` remembers. This file must not know in which order sessions come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, func, select
+
+from etl.derive import hours
+from etl.derive.calendar import day_of
+from etl.load.bulk import batches, find_rows, insert_missing, insert_rows, update_rows, update_where
+from etl.load.definitions import Definitions, InForce, hours_open, ran_under
+from etl.load.marks import mark_jobs
+from etl.load.references import References, number
+from etl.transform.records import KINDS, Kind, SessionRecord
+from etl.warehouse.tables import job, job_session, job_status
+
+# What a later reading may tell anew; what it does not tell stays as it was.
+_SENT = (
+    "status",
+    "session_type",
+    "ended_at",
+    "main_session_uid",
+    "retry_count",
+    "will_be_retried",
+    "objects_processed",
+    "items_processed",
+    "transferred_bytes",
+    "processing_bytes_per_second",
+    "processing_items_per_second",
+    "read_bytes_per_second",
+    "write_bytes_per_second",
+    "bottleneck",
+    "details",
+)
+_sent_in = attrgetter(*_SENT)
+_REFERENCES = {"repository_uid": "repository_id", "proxy_uid": "proxy_id", "proxy_pool_uid": "proxy_pool_id"}
+_STORED = tuple(job_session.c[name] for name in ("id", "session_uid", "log_due", *_SENT, *_REFERENCES.values()))
+
+
+class Zones(NamedTuple):
+    """The zone that days are cut in, and the server's own; None = not set."""
+
+    reporting: ZoneInfo
+    server: ZoneInfo | None
+
+
+@dataclass(slots=True)
+class SessionCounts:
+    """What came of the sessions of one pass."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+
+
+class _Owner(NamedTuple):
+    id: int
+    derive_from_at: datetime | None
+
+
+def write_sessions(
+    connection: Connection,
+    server_id: int,
+    observed_at: datetime,
+    zones: Zones,
+    records: Iterable[SessionRecord],
+    definitions: Definitions,
+    counts: SessionCounts,
+) -> None:
+    """Insert the new ones of a batch, bring the others up to date, and note from when on to derive anew.
+
+    A fixed number of statements; sessions of jobs that nobody has seen hang on a stub of the job. What is derived of
+    a session alone is written with it: in a first load, that saves to write each row twice.
+    """
+    latest = {each.session_uid: each for each in records}
+    if not latest:
+        return
+    stored = {
+        row.session_uid: row
+        for row in find_rows(
+            connection, _STORED, job_session.c.session_uid, sorted(latest), job_session.c.server_id == server_id
+        )
+    }
+    owners = _owners(connection, server_id, observed_at, latest.values())
+    definitions.learn(connection, {each.id for each in owners.values()})
+    references = References(connection, server_id, observed_at)
+    for name in _REFERENCES:
+        references.learn_uids(name, {getattr(each, name) for each in latest.values()})
+    new: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    touched: dict[_Owner, datetime] = {}
+    again = {"changed_at": observed_at, "removed_at": None}
+    for uid, record in latest.items():
+        owner = owners[record.job_kind, record.job_uid]
+        told = _told(record, references)
+        row = stored.get(uid)
+        if row is None:
+            ruling = definitions.at(owner.id, record.started_at)
+            new.append(
+                {
+                    **_new(server_id, owner.id, record, zones, observed_at),
+                    **_ended(record.started_at, told, zones),
+                    **ran_under(ruling, told),
+                    "seconds_outside_window": _seconds_outside(record, ruling, zones),
+                }
+            )
+        elif (values := _news(row, told)) is not None:
+            changed.append({"id": row.id, **_ended(record.started_at, values, zones), **again})
+        else:
+            counts.unchanged += 1
+            continue
+        touched[owner] = min(record.started_at, touched.get(owner, record.started_at))
+    for rows in (new, changed):
+        for each in rows:
+            each["log_due"] = _log_due(each)
+    insert_rows(connection, job_session, new)
+    update_rows(connection, job_session, changed)
+    earlier = [(owner, at) for owner, at in touched.items() if not owner.derive_from_at or at < owner.derive_from_at]
+    update_rows(connection, job, [{"id": owner.id, "derive_from_at": at} for owner, at in earlier])
+    counts.added += len(new)
+    counts.changed += len(changed)
+
+
+def unfinished_sessions(connection: Connection, server_id: int) -> dict[str, datetime]:
+    """Find the sessions that still ran when they were last seen: uid -> start."""
+    rows = connection.execute(
+        select(job_session.c.session_uid, job_session.c.started_at).where(
+            job_session.c.server_id == server_id,
+            job_session.c.ended_at.is_(None),
+            job_session.c.removed_at.is_(None),
+        )
+    )
+    return dict(map(tuple, rows))
+
+
+def forget_sessions(connection: Connection, server_id: int, uids: Collection[str], observed_at: datetime) -> None:
+    """Note that the server no longer knows sessions that were never seen to end; they keep what is known of them."""
+    for batch in batches(sorted(uids)):
+        columns = (job_session.c.id, job_session.c.job_id, job_session.c.started_at)
+        rows = find_rows(connection, columns, job_session.c.session_uid, batch, job_session.c.server_id == server_id)
+        forgotten = {"removed_at": observed_at, "changed_at": observed_at}
+        update_where(connection, job_session, job_session.c.id, [row.id for row in rows], forgotten)
+        if rows:
+            mark_jobs(connection, {row.job_id for row in rows}, min(row.started_at for row in rows))
+
+
+def first_start(connection: Connection, server_id: int) -> datetime | None:
+    """Return the start of the oldest session of a server, by the oldest of each job: that is what an index tells."""
+    of_job = select(func.min(job_session.c.started_at)).where(job_session.c.job_id == job.c.id)
+    oldest = select(of_job.scalar_subquery().label("started_at")).where(job.c.server_id == server_id).subquery()
+    found: datetime | None = connection.scalar(select(func.min(oldest.c.started_at)))
+    return found
+
+
+def moved_jobs(connection: Connection, server_id: int, kind: Kind, since: datetime) -> list[str]:
+    """List the present jobs whose status or definition moved after an observation, by uid."""
+    moved = (
+        select(job.c.job_uid)
+        .join(job_status, job_status.c.job_id == job.c.id)
+        .where(
+            job.c.server_id == server_id,
+            job.c.kind == kind,
+            job.c.removed_at.is_(None),
+            job_status.c.valid_to.is_(None),
+            job_status.c.valid_from > since,
+        )
+    )
+    return sorted(connection.scalars(moved))
+
+
+def running_jobs(connection: Connection, server_id: int, since: datetime) -> list[str]:
+    """List the present backup jobs that run since before an instant, though no unfinished session is known."""
+    unfinished = select(job_session.c.job_id).where(
+        job_session.c.server_id == server_id, job_session.c.ended_at.is_(None), job_session.c.removed_at.is_(None)
+    )
+    running = select(job.c.job_uid).where(
+        job.c.server_id == server_id,
+        job.c.kind == "backup",
+        job.c.removed_at.is_(None),
+        job.c.last_status.in_(("Running", "Queued")),
+        job.c.last_run_at < since,
+        job.c.id.not_in(unfinished),
+    )
+    return sorted(connection.scalars(running))
+
+
+def has_lost_jobs(connection: Connection, server_id: int, since: datetime) -> bool:
+    """Tell whether a job was found gone after an observation: its last sessions stand in the whole list only."""
+    lost = select(job.c.id).where(job.c.server_id == server_id, job.c.is_stub == 0, job.c.removed_at > since)
+    return connection.execute(lost.limit(1)).first() is not None
+
+
+def due_logs(connection: Connection, server_id: int, limit: int) -> dict[str, int]:
+    """Find the sessions whose log is to be read, the newest first: uid -> id."""
+    rows = connection.execute(
+        select(job_session.c.session_uid, job_session.c.id)
+        .where(job_session.c.server_id == server_id, job_session.c.log_due == 1)
+        .order_by(job_session.c.started_at.desc(), job_session.c.id.desc())
+        .limit(limit)
+    )
+    return dict(map(tuple, rows))
+
+
+def settle_logs(connection: Connection, ids: Sequence[int]) -> None:
+    """Note that these logs need not be asked for again."""
+    update_where(connection, job_session, job_session.c.id, ids, {"log_due": None})
+
+
+def _owners(
+    connection: Connection, server_id: int, observed_at: datetime, records: Collection[SessionRecord]
+) -> dict[tuple[Kind, str], _Owner]:
+    """Find the jobs of sessions; one without a row gets a stub."""
+    owners: dict[tuple[Kind, str], _Owner] = {}
+    for kind in KINDS:
+        uids = sorted({each.job_uid for each in records if each.job_kind == kind})
+        if not uids:
+            continue
+        stub = {"server_id": server_id, "kind": kind, "version_number": 0, "is_stub": 1}
+        seen = {"first_seen_at": observed_at, "removed_at": observed_at}
+        columns = (job.c.job_uid, job.c.id, job.c.derive_from_at)
+        of_kind = (job.c.server_id == server_id, job.c.kind == kind)
+        found = find_rows(connection, columns, job.c.job_uid, uids, *of_kind)
+        if missing := sorted(set(uids) - {row.job_uid for row in found}):
+            insert_missing(connection, job, [{**stub, **seen, "job_uid": uid} for uid in missing], "job_uid")
+            found = [*found, *find_rows(connection, columns, job.c.job_uid, missing, *of_kind)]
+        owners |= {(kind, row.job_uid): _Owner(row.id, row.derive_from_at) for row in found}
+    return owners
+
+
+def _told(record: SessionRecord, references: References) -> dict[str, Any]:
+    told: dict[str, Any] = dict(zip(_SENT, _sent_in(record), strict=True))
+    told["will_be_retried"] = number(record.will_be_retried)
+    for name, column in _REFERENCES.items():
+        told[column] = references.id_of(name, getattr(record, name))
+    return told
+
+
+def _news(row: Any, told: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return all values of a stored session as they are now, None where this reading tells nothing new.
+
+    A session that ended does not run again: such a reading is an older one.
+    """
+    stored = row._mapping
+    if stored["ended_at"] is not None and told["ended_at"] is None:
+        return None
+    values = {name: stored[name] if value is None else value for name, value in told.items()}
+    return None if all(stored[name] == value for name, value in values.items()) else values
+
+
+def _log_due(values: Mapping[str, Any]) -> int | None:
+    return 1 if values["ended_at"] is not None and values["status"] not in (None, "Success") else None
+
+
+def _new(server_id: int, job_id: int, record: SessionRecord, zones: Zones, observed_at: datetime) -> dict[str, Any]:
+    return {
+        "server_id": server_id,
+        "job_id": job_id,
+        "session_uid": record.session_uid,
+        "day": day_of(record.started_at, zones.reporting),
+        "started_at": record.started_at,
+        "started_local": _local(record.started_at, zones.server),
+        "started_epoch": int(record.started_at.timestamp()),
+        "chain_uid": record.session_uid,
+        "retry_number": 0,
+        "is_retry": 0,
+        "is_chain_final": 1,
+        "first_loaded_at": observed_at,
+        "changed_at": observed_at,
+    }
+
+
+def _ended(started_at: datetime, values: Mapping[str, Any], zones: Zones) -> dict[str, Any]:
+    """Add what follows from the end."""
+    ended_at: datetime | None = values["ended_at"]
+    return {
+        **values,
+        "ended_local": ended_at and _local(ended_at, zones.server),
+        "ended_epoch": ended_at and int(ended_at.timestamp()),
+        "duration_seconds": ended_at and int((ended_at - started_at).total_seconds()),
+    }
+
+
+def _seconds_outside(record: SessionRecord, ruling: InForce, zones: Zones) -> int | None:
+    if record.ended_at is None or zones.server is None:
+        return None
+    if (mask := hours_open(ruling)) is None:
+        return 0
+    pieces = hours.session_hours(record.started_at, record.ended_at, zones.server, zones.reporting, mask)
+    return hours.seconds_outside(pieces)
+
+
+def _local(at: datetime, zone: ZoneInfo | None) -> datetime | None:
+    return at.astimezone(zone).replace(tzinfo=None) if zone else None

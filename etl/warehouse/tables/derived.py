@@ -1,0 +1,110 @@
+"""Facts made from what was loaded: expected runs, hours, days; it must not know how they are computed."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Date, Double, Index, Integer, PrimaryKeyConstraint, SmallInteger
+
+from etl.warehouse.tables.schema import column, define, flag, instant, reference
+from etl.warehouse.types import UtcDateTime, local_time, long_text, word
+
+
+def _part_of_key(name: str, kind: type[UtcDateTime] | type[Date], comment: str) -> Column[object]:
+    return column(name, kind(), comment, nullable=False)
+
+
+expected_run = define(
+    "expected_run",
+    "One row per start that a job's schedule promises, and what came of it",
+    reference("job_id", "job", "The job"),
+    _part_of_key("expected_at", UtcDateTime, "When it should start (UTC)"),
+    reference("server_id", "server", "The server"),
+    reference("job_version_id", "job_version", "The definition in force then"),
+    column("day", Date(), "Day of the expected start in the reporting zone", nullable=False),
+    column("expected_local", local_time(), "Expected start on the server's clock; NULL = its time zone is not set"),
+    column("expected_epoch", BigInteger(), "expected_at as seconds since 1970-01-01 UTC", nullable=False),
+    column(
+        "outcome",
+        word(16),
+        "met, met_late, failed, missed, running, pending, overlapped, window_closed, disabled or not_observed",
+        nullable=False,
+    ),
+    reference("session_id", "job_session", "First attempt of the run that met it", nullable=True),
+    column("lateness_seconds", Integer(), "Seconds from the expected to the real start; negative = early"),
+    column("reason", long_text(), "Why the outcome is what it is, in plain words"),
+    column("basis", word(16), "schedule = computed, next_run = the server announced it too", nullable=False),
+    PrimaryKeyConstraint("job_id", "expected_at"),
+    Index(None, "server_id", "outcome", "expected_at"),  # what is still open
+    Index(None, "day"),  # what was missed in these days
+)
+
+session_hour = define(
+    "session_hour",
+    "One row per run attempt and hour of the server's clock in which it worked",
+    reference("session_id", "job_session", "The run attempt"),
+    _part_of_key("starts_at", UtcDateTime, "Start of this piece: the attempt's start or the full hour (UTC)"),
+    reference("job_id", "job", "The job"),
+    column("busy_seconds", Integer(), "Seconds of work in this hour", nullable=False),
+    column("hour_of_week", SmallInteger(), "0 = Sunday 00:00 .. 167, on the server's clock", nullable=False),
+    *flag("is_allowed", "the window in force allows this hour; NULL = the time zone is not set"),
+    column("day", Date(), "Day in the reporting zone", nullable=False),
+    column("hour", SmallInteger(), "Hour of the day in the reporting zone", nullable=False),
+    PrimaryKeyConstraint("session_id", "starts_at"),
+    Index(None, "job_id", "starts_at"),  # recomputing a job
+    Index(None, "day", "hour"),  # when do jobs collide?
+)
+
+_COUNTS = {
+    "sessions": "Run attempts that started that day",
+    "runs": "Finished runs whose first attempt started that day",
+    "runs_success": "Runs that ended with Success",
+    "runs_warning": "Runs that ended with Warning",
+    "runs_failed": "Runs that ended with Failed or Disconnected",
+    "runs_stopped": "Runs that were stopped",
+    "runs_success_first_attempt": "Runs that ended with Success or Warning without a retry",
+    "runs_expected": "Expected starts that were met, met late, failed, missed or overlapped",
+    "runs_met": "Expected starts that were met, in time or late, with Success or Warning",
+    "runs_met_strict": "Expected starts that were met, in time or late, with Success",
+    "runs_missed": "Expected starts at which nothing ran",
+    "runs_late": "Expected starts that were met late",
+    "runs_not_observed": "Expected starts of which nobody can tell",
+}
+
+job_day = define(
+    "job_day",
+    "One row per job and day, without holes",
+    reference("job_id", "job", "The job"),
+    _part_of_key("day", Date, "Day in the reporting zone"),
+    reference("server_id", "server", "The server"),
+    reference("organization_id", "organization", "The job's organization at the end of the day", nullable=True),
+    reference("repository_id", "repository", "The job's repository at the end of the day", nullable=True),
+    *(column(name, Integer(), comment, nullable=False) for name, comment in _COUNTS.items()),
+    column("duration_seconds_sum", BigInteger(), "Seconds of all finished attempts", nullable=False),
+    column("duration_seconds_max", Integer(), "Seconds of the longest finished attempt"),
+    column("duration_seconds_median", Double(), "Median of the finished attempts' seconds"),
+    column("transferred_bytes", BigInteger(), "Bytes transferred by all attempts", nullable=False),
+    column("items_processed", BigInteger(), "Items processed by all attempts", nullable=False),
+    column("seconds_outside_window", BigInteger(), "Seconds of work outside of the window", nullable=False),
+    column("status_last", word(), "Status of the last finished attempt of the day"),
+    column("status_worst", word(), "Worst status of the day's finished attempts"),
+    *flag("is_enabled_at_end", "the job is enabled at the end of the day"),
+    instant("last_success_at_end", "End of the last attempt with Success or Warning, as of the end of the day"),
+    column("success_age_seconds_at_end", BigInteger(), "Seconds from that to the end of the day"),
+    column("failures_in_a_row_at_end", Integer(), "Failed runs since the last Success or Warning", nullable=False),
+    *flag(
+        "is_data_complete",
+        "a complete walk of the sessions and observations without a gap cover the day",
+        nullable=False,
+    ),
+    PrimaryKeyConstraint("job_id", "day"),
+    Index(None, "day"),  # trends of all jobs over some days
+)
+
+repository_day = define(
+    "repository_day",
+    "One row per repository and day: its size and free space as last seen that day",
+    reference("repository_id", "repository", "The repository"),
+    _part_of_key("day", Date, "Day in the reporting zone"),
+    column("capacity_bytes", BigInteger(), "Size"),
+    column("free_bytes", BigInteger(), "Free space"),
+    PrimaryKeyConstraint("repository_id", "day"),
+)

@@ -1,0 +1,77 @@
+"""What every report shares: days, hours of the week, statuses, the clock; it must not know any fact."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Column, Date, PrimaryKeyConstraint, SmallInteger
+
+from etl.warehouse.tables.schema import column, define, flag, instant
+from etl.warehouse.types import word
+
+
+def _number(name: str, comment: str) -> Column[int]:
+    return Column(name, SmallInteger(), nullable=False, autoincrement=False, comment=comment)
+
+
+def _label(name: str, comment: str, length: int = 16) -> Column[str]:
+    return column(name, word(length), comment, nullable=False)
+
+
+calendar = define(
+    "calendar",
+    "One row per day of the reporting zone",
+    column("day", Date(), "The day", nullable=False),
+    instant("starts_at", "First instant of the day", nullable=False),
+    instant("ends_at", "First instant of the next day", nullable=False),
+    _number("year", "Year"),
+    _number("quarter", "1 .. 4"),
+    _number("month", "1 .. 12"),
+    _label("month_name", "January .. December"),
+    _label("month_label", "Such as 2026-04"),
+    _number("iso_year", "Year of the ISO week"),
+    _number("iso_week", "1 .. 53"),
+    _label("iso_week_label", "Such as 2026-W14"),
+    _number("day_of_month", "1 .. 31"),
+    _number("weekday", "0 = Sunday .. 6 = Saturday"),
+    _label("weekday_name", "Sunday .. Saturday"),
+    *flag("is_weekend", "Saturday or Sunday", nullable=False),
+    *flag("is_month_end", "last day of the month", nullable=False),
+    PrimaryKeyConstraint("day"),
+)
+
+hour_of_week = define(
+    "hour_of_week",
+    "One row per hour of the week, 0 = Sunday 00:00 as in the API's windows",
+    _number("hour_of_week", "0 = Sunday 00:00 .. 167 = Saturday 23:00"),
+    _number("weekday", "0 = Sunday .. 6 = Saturday"),
+    _label("weekday_name", "Sunday .. Saturday"),
+    _number("monday_first", "1 = Monday .. 7 = Sunday, to sort by"),
+    _number("hour", "Hour of the day, 0 .. 23"),
+    _label("hour_label", "Such as 08:00"),
+    *flag("is_weekend", "Saturday or Sunday", nullable=False),
+    PrimaryKeyConstraint("hour_of_week"),
+)
+
+run_status = define(
+    "run_status",
+    "One row per status of a run attempt: the vendor's words and what they mean here",
+    column("status", word(), "The vendor's word", nullable=False),
+    _label("status_group", "Success, Warning, Failed, Stopped, Running or Other"),
+    _number("severity", "0 = good .. 3 = worst"),
+    *flag("is_terminal", "the attempt is over", nullable=False),
+    *flag("is_success_strict", "a success by the strict policy", nullable=False),
+    *flag("is_success_lenient", "a success by the lenient policy: Success or Warning", nullable=False),
+    *flag("is_failure", "a failure", nullable=False),
+    _label("label", "What reports call it; may be edited", 255),
+    _label("color", "Its colour in reports, such as #2e7d32; may be edited", 32),
+    PrimaryKeyConstraint("status"),
+)
+
+report_clock = define(
+    "report_clock",
+    "One row: the zone that days are cut in, and the newest observation",
+    _number("id", "Always 1"),
+    column("timezone", word(64), "Reporting time zone (IANA name)", nullable=False),
+    instant("as_of_at", "Newest observation of any server"),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("id = 1", name="one_row"),
+)
