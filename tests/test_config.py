@@ -50,9 +50,15 @@ def test_defaults_without_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert settings.path is None
     assert settings.model_dump() == {
         "database": {"url": "sqlite:///vb365.db", "password": ""},
-        "reporting": {"timezone": "UTC"},
+        "reporting": {"timezone": "UTC", "late_after": timedelta(minutes=15)},
         "schedule": {"every": timedelta(minutes=15), "cron": None, "jitter": timedelta(seconds=30)},
-        "sync": {"page_size": 1000, "requests_at_once": 16, "timeout_seconds": 60.0, "max_removed_share": 0.5},
+        "sync": {
+            "page_size": 1000,
+            "requests_at_once": 16,
+            "timeout_seconds": 60.0,
+            "max_removed_share": 0.5,
+            "logs_per_pass": 200,
+        },
         "servers": (),
     }
 
@@ -63,6 +69,7 @@ def test_a_file_in_full() -> None:
         url = "postgresql+psycopg://etl@db.example.com/vb365"
         [reporting]
         timezone = "Europe/Berlin"
+        late_after = "1h"
         [schedule]
         cron = "*/15 * * * *"
         jitter = "0s"
@@ -71,6 +78,7 @@ def test_a_file_in_full() -> None:
         requests_at_once = 4
         timeout_seconds = 12.5
         max_removed_share = 0.25
+        logs_per_pass = 0
         [[servers]]
         name = "hq"
         url = "https://vb365.example.com:4443/proxied/"
@@ -89,11 +97,12 @@ def test_a_file_in_full() -> None:
     assert settings.path == Path("settings.toml")
     assert settings.database.url == "postgresql+psycopg://etl@db.example.com/vb365"
     assert settings.reporting_zone.key == "Europe/Berlin"
+    assert settings.reporting.late_after == timedelta(hours=1)
     assert settings.schedule.cron == "*/15 * * * *"
     assert settings.schedule.every is None
     assert settings.schedule.jitter == timedelta(0)
     assert settings.sync == config.SyncSettings(
-        page_size=500, requests_at_once=4, timeout_seconds=12.5, max_removed_share=0.25
+        page_size=500, requests_at_once=4, timeout_seconds=12.5, max_removed_share=0.25, logs_per_pass=0
     )
     hq, lab = settings.servers
     assert hq.url == "https://vb365.example.com:4443/proxied"
@@ -170,6 +179,8 @@ def test_a_mistake_in_the_environment(monkeypatch: pytest.MonkeyPatch, name: str
         ("[sync]\npage_size = 0", "sync.page_size: must be greater than or equal to 1"),
         ("[sync]\npage_size = 10001", "sync.page_size: must be less than or equal to 10000"),
         ("[sync]\nmax_removed_share = 1.5", "sync.max_removed_share: must be less than or equal to 1"),
+        ("[sync]\nlogs_per_pass = -1", "sync.logs_per_pass: must be greater than or equal to 0"),
+        ('[reporting]\nlate_after = "soon"', "reporting.late_after: must be a duration such as 90s, 15m, 2h or 1d"),
         ('[reporting]\ntimezone = "Europe/Berln"', "no time zone 'Europe/Berln' (did you mean Europe/Berlin?)"),
         ('[reporting]\ntimezone = "../etc/passwd"', "reporting.timezone: there is no time zone"),
         ('[schedule]\nevery = "soon"', "schedule.every: must be a duration such as 90s, 15m, 2h or 1d"),
@@ -292,6 +303,22 @@ def test_weekdays_of_a_crontab_line_count_from_sunday(weekdays: str, expected: s
 
 
 # Secrets
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "gap"),
+    [
+        ({}, timedelta(minutes=15)),
+        ({"every": "6h"}, timedelta(hours=6)),
+        ({"cron": "*/15 * * * *"}, timedelta(minutes=15)),
+        ({"cron": "0 6,22 * * *"}, timedelta(hours=16)),
+        ({"cron": "0 4 * * 1-5"}, timedelta(days=3)),
+        ({"cron": "30 6 1 * *"}, timedelta(days=31)),
+        ({"cron": "0 0 29 2 *"}, timedelta(days=2921)),  # 2096 to 2104: 2100 is no leap year
+    ],
+)
+def test_the_longest_time_between_two_passes(rhythm: dict[str, Any], gap: timedelta) -> None:
+    assert config.ScheduleSettings(**rhythm).longest_gap() == gap
 
 
 def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

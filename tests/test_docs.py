@@ -15,7 +15,7 @@ import typer
 
 from etl.cli.app import app
 from etl.cli.setup import EXAMPLE
-from etl.config import load_settings
+from etl.config import STREAMS, load_settings
 from etl.errors import worst
 from etl.warehouse.tables import metadata
 from tests.lab import own_folder, run
@@ -40,7 +40,15 @@ def section(title: str) -> str:
 # Commands.
 
 # What stands for something else in the table of commands.
-PLACEHOLDERS = {"[SERVER...]": "hq", "[--as-of": "--as-of", "WHEN]": "WHEN"}
+PLACEHOLDERS = {
+    "[SERVER...]": "hq",
+    "[--as-of": "--as-of",
+    "WHEN]": "WHEN",
+    "[--fail-on": "--fail-on",
+    "WHAT]": "failed",
+    "[--timezone": "--timezone",
+    "ZONE]": "Europe/Berlin",
+}
 
 
 def spelled_commands() -> list[list[str]]:
@@ -62,11 +70,13 @@ def test_the_readme_names_commands() -> None:
         "run",
         "jobs",
         "history",
+        "status",
         "rejected list",
         "rejected retry",
         "db upgrade",
         "db current",
         "db check",
+        "db rebuild",
         "simulate",
     }
 
@@ -84,10 +94,9 @@ def test_every_command_of_the_readme_parses(words: list[str]) -> None:
 def test_every_option_of_the_readme_exists() -> None:
     options = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", re.sub(r"^```.*?^```", "", README, flags=re.M | re.S)))
     known = {"--config", "--json", "--debug", "--version"}
-    assert (
-        options - known - set(re.findall(r"--[a-z][a-z-]+", run("sync", "--help").stdout + run("jobs", "-h").stdout))
-        == set()
-    )
+    commands = (("sync",), ("jobs",), ("status",), ("db", "rebuild"), ("simulate",))
+    helps = "".join(run(*command, "--help").stdout for command in commands)
+    assert options - known - set(re.findall(r"--[a-z][a-z-]+", helps)) == set()
 
 
 def test_the_commands_of_the_program_are_all_in_the_readme() -> None:
@@ -122,7 +131,7 @@ def test_the_settings_of_the_readme_load() -> None:
     assert (settings.reporting.timezone, settings.sync.page_size, server.streams) == (
         "Europe/Berlin",
         1000,
-        ("jobs", "copy_jobs"),
+        STREAMS,
     )
     path.write_text(text.replace("# password", "password"), encoding="utf-8")
     assert str(load_settings(path).database.password) == "env:VB365_DATABASE_PASSWORD"
@@ -164,12 +173,17 @@ def test_the_sql_of_the_readme_runs_on_a_demo() -> None:
     assert outcome.exit_code == 0, outcome.stderr
     with closing(sqlite3.connect("vb365-demo.db")) as connection:
         statements = [each for block in blocks("sql") for each in block.split(";") if each.strip()]
-        assert len(statements) == 4
+        assert len(statements) == 7
         later = [
             each.replace("2026-11-01", "9999-01-01" if "valid_to" in each else "2000-01-01") for each in statements
         ]
-        failed, changed, as_of, fresh = [connection.execute(each).fetchall() for each in later]
-    assert failed
+        found = [connection.execute(each).fetchall() for each in later]
+    missed, failing, causes, weeks, changed, as_of, fresh = found
+    assert "missed" in {outcome for _, _, outcome, _ in missed} <= {"missed", "overlapped"}
+    assert all(failures > 0 for _, failures, _ in failing)
+    assert causes
+    assert len(weeks) in (1, 2)
+    assert sum(runs for _, runs, _, _ in weeks) > 50
     assert len(changed) > 12
     assert len(as_of) == 13  # 12 jobs and a copy job; one was added, one removed
     assert [(name, status, error) for name, _, status, error in fresh] == [("demo", "succeeded", None)]

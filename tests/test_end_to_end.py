@@ -139,6 +139,10 @@ def test_from_an_empty_folder_to_history(empty_database: Database, monkeypatch: 
             "installation",
             "may read jobs",
             "may read copy_jobs",
+            "may read sessions",
+            "may read organizations",
+            "may read repositories",
+            "may read proxies",
             "time zone",
         ]
 
@@ -164,7 +168,15 @@ def test_from_an_empty_folder_to_history(empty_database: Database, monkeypatch: 
         assert (result["server"], result["status"], result["api_version"]) == ("hq", "succeeded", "v8")
         assert INSTANT.fullmatch(result["observed_at"])
         counts = [(each["stream"], each["seen"], each["added"], each["removed"]) for each in result["streams"]]
-        assert counts == [("jobs", 12, 12, 0), ("copy_jobs", 2, 2, 0)]
+        assert counts == [
+            ("organizations", 2, 2, 0),
+            ("proxies", 3, 3, 0),
+            ("repositories", 2, 2, 0),
+            ("jobs", 12, 12, 0),
+            ("copy_jobs", 2, 2, 0),
+            ("sessions", 0, 0, 0),
+            ("messages", 0, 0, 0),
+        ]
         again = run("sync")
         assert again.exit_code == 0
         assert re.search(

@@ -299,9 +299,8 @@ class Play:
         self.now = START
         self.rejected: set[tuple[str, str]] = set()  # (kind, uid)
         self._beats = 0
-        self._settings = Settings.model_validate(
-            {"servers": [{"name": "hq", "url": "https://vb365.example.com", "username": "u", "password": "p"}]}
-        )
+        hq = {"name": "hq", "url": "https://vb365.example.com", "username": "u", "password": "p"}
+        self._settings = Settings.model_validate({"servers": [{**hq, "streams": ["jobs", "copy_jobs"]}]})
 
     def perform(self, operation: Operation) -> None:
         getattr(self, operation[0])(*operation[1:])

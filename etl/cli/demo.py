@@ -48,11 +48,12 @@ SELECT calendar.iso_week_label AS week, SUM(job_day.runs) AS runs, SUM(job_day.r
 FROM job_day JOIN calendar ON calendar.day = job_day.day
 GROUP BY calendar.iso_week_label ORDER BY week""",
     "What should have run and did not": """\
-SELECT expected_run.expected_at, job.name AS job_name, schedule.schedule_text, expected_run.reason
+SELECT job.name AS job_name, schedule.schedule_text, COUNT(*) AS missed, MAX(expected_run.expected_at) AS last_missed_at
 FROM expected_run JOIN job ON job.id = expected_run.job_id
 JOIN job_version ON job_version.id = expected_run.job_version_id
 JOIN schedule ON schedule.id = job_version.schedule_id
-WHERE expected_run.outcome = 'missed' ORDER BY expected_run.expected_at DESC, job_name LIMIT 5""",
+WHERE expected_run.outcome = 'missed'
+GROUP BY job.id, job.name, schedule.schedule_text ORDER BY last_missed_at DESC, job_name LIMIT 5""",
     "The jobs that failed most often": """\
 SELECT job.name AS job_name, SUM(job_day.runs) AS runs, SUM(job_day.runs_failed) AS failed,
        ROUND(100.0 * SUM(job_day.runs_failed) / SUM(job_day.runs), 1) AS failed_pct
@@ -180,6 +181,14 @@ def _story(world: World) -> list[tuple[float, Callable[[], object]]]:
     """Tell what administrators do meanwhile, each at its share of the time."""
     first, second, third, fourth, fifth, sixth, seventh, eighth = world.job_uids()[:8]
     not_on_sundays = "0" * 24 + "1" * 144
+    nightly: dict[str, Any] = {
+        "is_enabled": True,
+        "schedule_type": "Daily",
+        "daily_type": "Everyday",
+        "daily_time": "20:00:00",
+        "periodically_every": None,
+        "offset_minutes": None,
+    }
 
     def bad_night() -> None:
         for uid in (first, fourth, fifth):
@@ -200,7 +209,7 @@ def _story(world: World) -> list[tuple[float, Callable[[], object]]]:
         (0.22, lambda: world.disable_job(third)),
         (0.30, bad_night),
         (0.31, lambda: world.edit_job(fourth, is_retry_enabled=True, retry_limit=5, retry_wait_minutes=15)),
-        (0.38, lambda: world.add_job(name="New branch office", schedule_type="Daily", daily_time="20:00:00")),
+        (0.38, lambda: world.add_job(name="New branch office", **nightly)),
         (0.45, lambda: world.enable_job(third)),
         (0.50, lambda: world.delete_job(sixth)),
         (0.55, lambda: world.edit_job(fifth, is_window_enabled=True, window=not_on_sundays, window_minute_offset=60)),
@@ -220,7 +229,7 @@ def _select(engine: Engine, select: str) -> list[Row]:
     from etl.warehouse.engine import reading
     from etl.warehouse.types import UtcDateTime
 
-    instants = {name: UtcDateTime() for name in ("detected_at", "expected_at") if name in select}
+    instants = {name: UtcDateTime() for name in ("detected_at", "last_missed_at") if name in select}
     with reading(engine) as connection:
         return [dict(row) for row in connection.execute(text(select).columns(**instants)).mappings()]
 

@@ -85,7 +85,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Row], zone: Z
     for row in rows:
         cells = [_cell(column, row.get(column), zone) for column in columns]
         table.add_row(*(Text(cell, style=_COLOURS.get(cell.lower(), "")) for cell in cells))
-    if any(isinstance(value, datetime) for row in rows for value in row.values()):
+    if any(isinstance(row.get(column), datetime) for row in rows for column in columns):
         table.caption, table.caption_justify = f"times in {zone.key}", "left"
     _console().print(table)
 

@@ -30,7 +30,7 @@ every = "15m"                           # 90s, 15m, 2h, 1d; or instead of it:
 jitter = "30s"                          # each pass starts up to this much earlier or later
 
 [sync]
-page_size = 1000                        # jobs per request (v8), 1 to 10000
+page_size = 1000                        # items per request, where the API has pages (v5 to v8), 1 to 10000
 requests_at_once = 16                   # parallel requests to one server
 timeout_seconds = 60
 max_removed_share = 0.5                 # more of a server's jobs gone: not without --allow-mass-removal

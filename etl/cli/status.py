@@ -56,7 +56,9 @@ def status(
     else:
         zone = settings.reporting_zone
         print_table(f"{len(rows)} jobs", _COLUMNS, [_shown(row) for row in rows], zone)
-        if alarm:
+        if alarm and not found:
+            typer.echo(f"none of them fails {fail_on}")
+        elif alarm:
             shown = [_shown({**row, "reasons": ", ".join(row["reasons"])}) for row in found]
             print_table(f"{len(found)} of them fail {fail_on}", _ALARM_COLUMNS, shown, zone)
     if found:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     any_,
     column,
+    delete,
     exc,
     func,
     literal,
@@ -26,10 +27,12 @@ from sqlalchemy import (
     table,
     text,
     true,
+    tuple_,
     update,
 )
 
 BATCH = 2_000  # rows a statement; a pass of 100 and one of 2,000 changed jobs send the same statements
+_KEYS_A_STATEMENT = 500
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -133,6 +136,18 @@ def update_where(connection: Connection, target: Table, by: Column[Any], keys: S
     """Give every row whose ``by`` is among ``keys`` the same values."""
     for batch in batches(keys):
         connection.execute(update(target).where(is_among(connection, by, batch)).values(**values))
+
+
+def delete_rows(connection: Connection, target: Table, key: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> None:
+    """Delete rows by a key of several columns."""
+    columns = [target.c[name] for name in key]
+    if keys and connection.dialect.name == "sqlite":  # which would compare every row of the table with many keys
+        which = " AND ".join(f"{name} = ?" for name in key)
+        statement = f"DELETE FROM {target.name} WHERE {which}"  # noqa: S608 our own names
+        connection.exec_driver_sql(statement, _bound(connection, columns, keys))
+        return
+    for batch in batches(keys, _KEYS_A_STATEMENT):
+        connection.execute(delete(target).where(tuple_(*columns).in_(batch)))
 
 
 def _tuples(names: Iterable[str], rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:

@@ -13,11 +13,11 @@ from itertools import pairwise
 from typing import Any
 
 from msgspec.structs import asdict
-from sqlalchemy import Connection, RowMapping, Table, delete, func, select, tuple_
+from sqlalchemy import Connection, RowMapping, Table, func, select
 
 from etl.derive import days, expected, hours, runs
 from etl.derive.calendar import Day, day_bounds, day_of, days_between, status_named
-from etl.load.bulk import batches, insert_rows, is_among, update_rows
+from etl.load.bulk import batches, delete_rows, insert_rows, is_among, update_rows
 from etl.load.definitions import hours_open, in_force, ran_under
 from etl.load.facts import JobFacts, job_facts
 from etl.load.sessions import Zones
@@ -25,7 +25,6 @@ from etl.warehouse.tables import expected_run, job_day, job_session, session_hou
 
 _ONE_DAY = timedelta(days=1)
 _CONTEXT = timedelta(days=3)  # what began so long before the first day may still matter to it
-_KEYS_A_STATEMENT = 500
 # What is derived of an attempt and stands in its own row.
 _DERIVED = (
     "id",
@@ -99,10 +98,14 @@ def derive_jobs(
         facts = job_facts(connection, server_id, job_ids, begin - _CONTEXT)
         work = {each.job_id: _Work(each, begin, horizon) for each in facts}
         needed = {job_id: each.reaches_back_to(oldest.get(job_id)) for job_id, each in work.items()}
+        carried = _carried(connection, job_ids, first)
+        for job_id, row in carried.items():
+            if row["day"] < first - _ONE_DAY:  # a job that was over, or is known by its sessions only: no holes
+                needed[job_id] = min(needed[job_id], day_bounds(zone, row["day"]).starts_at)
         ready = [each for job_id, each in work.items() if needed[job_id] >= begin]
-        _write(connection, server_id, ready, first, begin, horizon)
+        _write(connection, server_id, ready, carried, first, begin, horizon)
         job_ids = [job_id for job_id in work if needed[job_id] < begin]
-        if job_ids:  # a run that began before the first day has changed
+        if job_ids:  # what began before the first day has changed
             first = day_of(min(needed[job_id] for job_id in job_ids), zone)
             oldest = {job_id: work[job_id].oldest_start for job_id in job_ids}
 
@@ -183,6 +186,7 @@ def _write(
     connection: Connection,
     server_id: int,
     work: Sequence[_Work],
+    carried: Mapping[int, RowMapping],
     first: date,
     begin: datetime,
     horizon: Horizon,
@@ -195,7 +199,6 @@ def _write(
     end_of = {each.facts.job_id: each.announces_to for each in work}
     looked_at = expected_run.c.expected_at.between(begin, max(end_of.values()))
     stored_expected = _stored(connection, expected_run, ids, looked_at)
-    carried = _carried(connection, ids, first)
     today = day_of(horizon.as_of, horizon.zones.reporting)
     bounds = days_between(horizon.zones.reporting, first, today)
     complete = horizon.complete_days(bounds)
@@ -248,9 +251,7 @@ def _replace(
             del kept[place]
         else:
             new.append(row)
-    columns = tuple_(*(table.c[name] for name in key))
-    for batch in batches(sorted(kept), _KEYS_A_STATEMENT):
-        connection.execute(delete(table).where(columns.in_(batch)))
+    delete_rows(connection, table, key, sorted(kept))
     for rows in batches(new):
         insert_rows(connection, table, rows)
 
@@ -403,6 +404,6 @@ def _carried(connection: Connection, job_ids: Sequence[int], first: date) -> dic
         .group_by(job_day.c.job_id)
         .subquery()
     )
-    columns = (job_day.c.job_id, job_day.c.failures_in_a_row_at_end, job_day.c.last_success_at_end)
+    columns = (job_day.c.job_id, job_day.c.day, job_day.c.failures_in_a_row_at_end, job_day.c.last_success_at_end)
     statement = select(*columns).join(last, (last.c.job_id == job_day.c.job_id) & (last.c.day == job_day.c.day))
     return {row["job_id"]: row for row in connection.execute(statement).mappings()}

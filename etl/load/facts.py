@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, literal, or_, select
 
 from etl.derive.calendar import status_named
 from etl.load.bulk import batches, is_among
@@ -45,6 +46,7 @@ ATTEMPT_COLUMNS = (
 
 
 _SOME_DAYS = timedelta(days=8)
+_COUNTED_TO = 100_000  # attempts; to count them all would cost what it saves
 
 
 @dataclass(slots=True)
@@ -138,13 +140,10 @@ def _attempts(connection: Connection, server_id: int, job_ids: Sequence[int], si
     of_jobs = is_among(connection, job_session.c.job_id, job_ids)
     started = select(*columns).where(of_jobs, job_session.c.started_at >= since)
     yield from connection.execute(started).mappings()
-    lasting = select(*columns).where(
-        job_session.c.server_id == server_id,
-        or_(job_session.c.ended_at >= since, job_session.c.ended_at.is_(None)),
-        job_session.c.started_at < since,
-        of_jobs,
-    )
-    yield from connection.execute(lasting).mappings()
+    older = _count(connection, of_jobs, job_session.c.started_at < since, limit=_COUNTED_TO)
+    if not older:
+        return
+    yield from _lasting(connection, server_id, job_ids, since, older)
     ended = and_(job_session.c.started_at < since, job_session.c.ended_at < since)
     last = (
         select(job_session.c.id)
@@ -156,6 +155,33 @@ def _attempts(connection: Connection, server_id: int, job_ids: Sequence[int], si
     )
     before = select(*columns).join(job, job_session.c.id == last).where(is_among(connection, job.c.id, job_ids))
     yield from connection.execute(before).mappings()
+
+
+def _lasting(
+    connection: Connection, server_id: int, job_ids: Sequence[int], since: datetime, older: int
+) -> Iterable[RowMapping]:
+    """Read the attempts that started before an instant and were not over then.
+
+    They are among all that started earlier, and among all of the server that ended later: no database knows which are
+    fewer, and the wrong ones may be a million.
+    """
+    columns = [job_session.c[name] for name in ATTEMPT_COLUMNS]
+    of_server, of_jobs = job_session.c.server_id == server_id, is_among(connection, job_session.c.job_id, job_ids)
+    earlier, later = job_session.c.started_at < since, job_session.c.ended_at >= since
+    unfinished = job_session.c.ended_at.is_(None)
+    if _count(connection, of_server, later, limit=older) >= older:
+        statement: Any = select(*columns).where(of_jobs, earlier, or_(later, unfinished))
+    else:
+        statement = select(*columns).where(of_server, later, earlier)
+        statement = statement.union_all(select(*columns).where(of_server, unfinished, earlier))
+    wanted = frozenset(job_ids)
+    return [row for row in connection.execute(statement).mappings() if row["job_id"] in wanted]
+
+
+def _count(connection: Connection, *conditions: ColumnElement[bool], limit: int) -> int:
+    """Count attempts, not further than to a limit."""
+    some = select(literal(1).label("one")).where(*conditions).limit(limit).subquery()
+    return connection.scalar(select(func.count()).select_from(some)) or 0
 
 
 def sessions_covered_to(connection: Connection, server_id: int) -> datetime | None:

@@ -44,7 +44,8 @@ _SENT = (
 )
 _sent_in = attrgetter(*_SENT)
 _REFERENCES = {"repository_uid": "repository_id", "proxy_uid": "proxy_id", "proxy_pool_uid": "proxy_pool_id"}
-_STORED = tuple(job_session.c[name] for name in ("id", "session_uid", "log_due", *_SENT, *_REFERENCES.values()))
+_KEPT = ("id", "session_uid", "log_due", "removed_at")
+_STORED = tuple(job_session.c[name] for name in (*_KEPT, *_SENT, *_REFERENCES.values()))
 
 
 class Zones(NamedTuple):
@@ -131,13 +132,16 @@ def write_sessions(
     counts.changed += len(changed)
 
 
-def unfinished_sessions(connection: Connection, server_id: int) -> dict[str, datetime]:
-    """Find the sessions that still ran when they were last seen: uid -> start."""
+def unfinished_sessions(connection: Connection, server_id: int, kinds: Collection[Kind]) -> dict[str, datetime]:
+    """Find the sessions of some kinds of jobs that still ran when they were last seen: uid -> start."""
     rows = connection.execute(
-        select(job_session.c.session_uid, job_session.c.started_at).where(
+        select(job_session.c.session_uid, job_session.c.started_at)
+        .join(job, job.c.id == job_session.c.job_id)
+        .where(
             job_session.c.server_id == server_id,
             job_session.c.ended_at.is_(None),
             job_session.c.removed_at.is_(None),
+            job.c.kind.in_(kinds),
         )
     )
     return dict(map(tuple, rows))
@@ -200,11 +204,12 @@ def has_lost_jobs(connection: Connection, server_id: int, since: datetime) -> bo
     return connection.execute(lost.limit(1)).first() is not None
 
 
-def due_logs(connection: Connection, server_id: int, limit: int) -> dict[str, int]:
-    """Find the sessions whose log is to be read, the newest first: uid -> id."""
+def due_logs(connection: Connection, server_id: int, kinds: Collection[Kind], limit: int) -> dict[str, int]:
+    """Find the sessions of some kinds of jobs whose log is to be read, the newest first: uid -> id."""
     rows = connection.execute(
         select(job_session.c.session_uid, job_session.c.id)
-        .where(job_session.c.server_id == server_id, job_session.c.log_due == 1)
+        .join(job, job.c.id == job_session.c.job_id)
+        .where(job_session.c.server_id == server_id, job_session.c.log_due == 1, job.c.kind.in_(kinds))
         .order_by(job_session.c.started_at.desc(), job_session.c.id.desc())
         .limit(limit)
     )
@@ -248,13 +253,14 @@ def _told(record: SessionRecord, references: References) -> dict[str, Any]:
 def _news(row: Any, told: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return all values of a stored session as they are now, None where this reading tells nothing new.
 
-    A session that ended does not run again: such a reading is an older one.
+    A session that ended does not run again: such a reading is an older one. That a forgotten one is there, is new.
     """
     stored = row._mapping
     if stored["ended_at"] is not None and told["ended_at"] is None:
         return None
     values = {name: stored[name] if value is None else value for name, value in told.items()}
-    return None if all(stored[name] == value for name, value in values.items()) else values
+    is_same = stored["removed_at"] is None and all(stored[name] == value for name, value in values.items())
+    return None if is_same else values
 
 
 def _log_due(values: Mapping[str, Any]) -> int | None:

@@ -57,7 +57,7 @@ _missed = (
     .scalar_subquery()
 )
 
-_STATUS = (
+STATUS = (
     select(
         server.c.id.label("server_id"),
         server.c.name.label("server_name"),
@@ -119,7 +119,7 @@ class Alarm:
 def status(engine: Engine) -> list[Row]:
     """Tell how each present job stands; ages are counted to its own server's last observation."""
     with reading(engine) as connection:
-        rows = [dict(row) for row in connection.execute(_STATUS).mappings()]
+        rows = [dict(row) for row in connection.execute(STATUS).mappings()]
     return [_judged(row) for row in rows]
 
 

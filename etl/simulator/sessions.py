@@ -126,6 +126,7 @@ class Sessions:
         if session is None:
             return None
         started_at = session.started_at if isinstance(session.started_at, datetime) else at
+        at = max(at, started_at)  # deleted in the seconds that the server takes to start
         return self.edit(
             uid,
             status=status,

@@ -15,7 +15,7 @@ from etl.load.messages import write_messages
 from etl.load.sessions import due_logs, settle_logs
 from etl.passes import Pass
 from etl.transform.messages import read_message
-from etl.transform.records import Message
+from etl.transform.records import Message, kinds_served
 from etl.walk import Progress
 from etl.warehouse.engine import reading
 
@@ -39,7 +39,7 @@ def sync_messages(this: Pass, source: Source, *, limit: int, at_once: int, progr
     A log that the server has forgotten is not asked for again; any other failure makes the stream failed.
     """
     with reading(this.engine) as connection:
-        due = due_logs(connection, this.run.server_id, limit)
+        due = due_logs(connection, this.run.server_id, kinds_served(source.version), limit)
 
     def fetch(uid: str) -> list[Message] | None:
         try:

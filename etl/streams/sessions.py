@@ -5,14 +5,15 @@ Nothing that a server told is lost: every page is committed as it comes, the cur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from etl.errors import DocumentRejected, NotFound, PagesShifted, SourceError
 from etl.extract.asking import side_by_side
@@ -35,12 +36,13 @@ from etl.load.sessions import (
     write_sessions,
 )
 from etl.passes import Pass
-from etl.transform.records import Rejection, SessionRecord
+from etl.transform.records import Rejection, SessionRecord, kinds_served
 from etl.transform.sessions import read_session
 from etl.walk import Progress
 from etl.warehouse.engine import patiently, reading
 
 _log = structlog.get_logger()
+T = TypeVar("T")
 
 STREAM = "sessions"
 
@@ -93,20 +95,25 @@ class _Reading:
     words: set[tuple[str, str]] = field(default_factory=set)
     problem: SourceError | None = None
 
-    def take(self, documents: Iterable[Any], *, job_uid: str | None = None) -> int:
-        """Read and write documents, a transaction a batch; return how many there were."""
-        taken = 0
+    def take(
+        self,
+        documents: Iterable[Any],
+        *,
+        job_uid: str | None = None,
+        lower: datetime | None = None,
+        upper: datetime | None = None,
+    ) -> int:
+        """Read and write documents, a transaction a batch; return how many sessions began or ended between bounds."""
+        within = 0
         for batch in batches(iter(documents)):
             items = [read_session(each, self.source.version, job_uid=job_uid) for each in batch]
-            self._write(
-                [each for each in items if isinstance(each, SessionRecord)],
-                [each for each in items if isinstance(each, Rejection)],
-            )
-            taken += len(items)
+            records = [each for each in items if isinstance(each, SessionRecord)]
+            self._write(records, [each for each in items if isinstance(each, Rejection)])
+            within += sum(_lies_between(each, lower, upper) for each in records)
             self.seen += len(items)
             if self.progress:
                 self.progress(STREAM, self.seen, None)
-        return taken
+        return within
 
     def _write(self, records: list[SessionRecord], rejections: list[Rejection]) -> None:
         run, at = self.this.run, self.this.observation.at
@@ -118,16 +125,7 @@ class _Reading:
                 store_rejections(
                     connection, run.server_id, rejections, at, self.source.version, is_from_file=self.this.is_from_file
                 )
-                good = {each.session_uid for each in records}
-                resolve_rejections(
-                    connection,
-                    [
-                        each.id
-                        for each in open_rejections(connection, run.server_id, STREAM)
-                        if each.document_uid in good
-                    ],
-                    at,
-                )
+                _resolve(connection, self.this, {each.session_uid for each in records})
             return counts
 
         counts = patiently(write)
@@ -145,15 +143,15 @@ class _Reading:
                 hint="see: vb365-etl rejected list",
             )
 
-    def walk(self, lower: datetime | None = None, upper: datetime | None = None) -> int:
-        """Read the list between two bounds, again where its pages moved; return how many sessions it held."""
-        for turn in range(_WALKS):
-            try:
-                return self.take(chain.from_iterable(self.source.sessions(lower, upper)))
-            except PagesShifted:
-                if turn == _WALKS - 1:
-                    raise
-        return 0
+    def walk(self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None) -> int:
+        """Read the list between two bounds, again where its pages moved; return how many sessions lie there."""
+
+        def take() -> int:
+            return self.take(
+                chain.from_iterable(self.source.sessions(lower, upper, status=status)), lower=lower, upper=upper
+            )
+
+        return _until_whole(take)
 
     def close(self, begun: datetime | None) -> None:
         """Write the stream's row: known completely up to the begin of a whole walk, if it was one."""
@@ -191,7 +189,7 @@ def sync_sessions(
     begun = _begin(this.clock(), source.server_date)
     with reading(this.engine) as connection:
         cursor = read_cursor(connection, this.run.server_id, STREAM)
-        unfinished = unfinished_sessions(connection, this.run.server_id)
+        unfinished = unfinished_sessions(connection, this.run.server_id, kinds_served(source.version))
     read = _Reading(this, source, zones, progress, unfinished)
     try:
         if source.session_bounds == "none":
@@ -216,13 +214,38 @@ def ask_for_sessions(this: Pass, source: Source, zones: Zones, uids: Sequence[st
         read.close(None)
 
 
+def _resolve(connection: Connection, this: Pass, uids: Collection[str]) -> None:
+    """Note that these sessions were read after all, or are no more."""
+    still_open = open_rejections(connection, this.run.server_id, STREAM)
+    resolve_rejections(connection, [each.id for each in still_open if each.document_uid in uids], this.observation.at)
+
+
 def _begin(now: datetime, server_date: datetime | None) -> datetime:
     """Return the instant up to which a walk that begins now will know all sessions, by the slower of the clocks."""
     return server_date if server_date and timedelta() < now - server_date < _WORST_CLOCK else now
 
 
+def _until_whole(read: Callable[[], T]) -> T:
+    """Read a list again, a few times, while its pages move."""
+    for _ in range(_WALKS - 1):
+        with suppress(PagesShifted):
+            return read()
+    return read()
+
+
+def _lies_between(session: SessionRecord, lower: datetime | None, upper: datetime | None) -> bool:
+    """Tell whether a session began or ended between two bounds; a server may list others too, those that run."""
+    return any(
+        (lower is None or lower <= at) and (upper is None or at <= upper)
+        for at in (session.started_at, session.ended_at)
+        if at is not None
+    )
+
+
 def _read_by_time(read: _Reading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool) -> None:
     """From v6 on: what began or ended since the last whole walk; at first everything, from v7 on slice by slice."""
+    if cursor is not None and "begun" not in cursor:  # v5 and before have told nothing of copy jobs
+        cursor = None
     if full or (cursor is None and read.source.session_bounds == "lower"):
         read.walk()
         cursor = {}
@@ -248,17 +271,24 @@ def _read_by_time(read: _Reading, begun: datetime, cursor: dict[str, Any] | None
 def _read_running(read: _Reading, begun: datetime) -> None:
     """Read what still runs: a bound that means the end of a session hides it."""
     if read.source.has_status_filter:
-        read.take(chain.from_iterable(read.source.sessions(status="Running")))
+        read.walk(status="Running")
         return
     with reading(read.this.engine) as connection:
         running = running_jobs(connection, read.this.run.server_id, begun - _SHORT_RUN)
     for uid in running:
+
+        def take(uid: str = uid) -> int:
+            return read.take(chain.from_iterable(read.source.sessions_of_job(uid)), job_uid=uid)
+
         with suppress(NotFound):
-            read.take(chain.from_iterable(read.source.sessions_of_job(uid)), job_uid=uid)
+            _until_whole(take)
 
 
 def _read_by_jobs(read: _Reading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool, at_once: int) -> None:
-    """Up to v5: the whole list at first, once a day, and when a job is lost; in between the jobs that moved."""
+    """Up to v5: the whole list at first, once a day, and when a job is lost; in between the jobs that moved.
+
+    How far v6 and later know the sessions stays as it was: here are none of copy jobs.
+    """
     this, server_id = read.this, read.this.run.server_id
     is_due = True
     if cursor is not None and not full and "observed_at" in cursor:
@@ -269,20 +299,20 @@ def _read_by_jobs(read: _Reading, begun: datetime, cursor: dict[str, Any] | None
         is_due = is_due or begun - datetime.fromisoformat(cursor["whole_at"]) >= _WHOLE_LIST_EVERY
     if is_due:
         read.walk()
-        cursor = {"whole_at": begun}
+        cursor = {**(cursor or {}), "whole_at": begun}
     else:
 
         def fetch(uid: str) -> list[bytes]:
-            return [bytes(each) for each in chain.from_iterable(read.source.sessions_of_job(uid))]
+            return _until_whole(lambda: [bytes(each) for each in chain.from_iterable(read.source.sessions_of_job(uid))])
 
         for uid, answer in side_by_side(fetch, moved, at_once):
             with suppress(NotFound):  # deleted since: the next pass reads the whole list
                 read.take(answer.result(), job_uid=uid)
-    read.save({**(cursor or {}), "begun": begun, "observed_at": this.observation.at})
+    read.save({**(cursor or {}), "observed_at": this.observation.at})
 
 
 def _ask_for(read: _Reading, uids: Sequence[str], at_once: int) -> None:
-    """Ask for sessions by id: those that ran when they were last seen and did not come again."""
+    """Ask for sessions by id; of those that the server has forgotten, note that."""
     forgotten: list[str] = []
 
     def answers() -> Iterator[bytes]:
@@ -294,5 +324,7 @@ def _ask_for(read: _Reading, uids: Sequence[str], at_once: int) -> None:
 
     read.take(answers())
     if forgotten:
+        server_id, at = read.this.run.server_id, read.this.observation.at
         with ledger.fenced(read.this.engine, read.this.run) as connection:
-            forget_sessions(connection, read.this.run.server_id, forgotten, read.this.observation.at)
+            forget_sessions(connection, server_id, forgotten, at)
+            _resolve(connection, read.this, set(forgotten))

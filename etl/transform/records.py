@@ -251,6 +251,11 @@ def carried_fields(kind: Kind, api_version: int) -> frozenset[str]:
     return frozenset(name for name, (low, high) in _CARRIED_BY[kind].items() if low <= api_version <= high)
 
 
+def kinds_served(api_version: int) -> tuple[Kind, ...]:
+    """Name the kinds of jobs that this API version knows, with their sessions."""
+    return tuple(kind for kind in KINDS if carried_fields(kind, api_version))
+
+
 @cache
 def known_fields(kind: Kind, read_by: int, transform_revision: int) -> frozenset[str]:
     """Name the fields that a row knows which was read by these API versions (a bit mask) at this revision (H5)."""

@@ -125,12 +125,18 @@ class Databases:
         measure("-c", script, self._server(), statement)
 
 
-def write_settings(path: Path, simulated: Simulated, database_url: str, version: str) -> None:
+def write_settings(
+    path: Path,
+    simulated: Simulated,
+    database_url: str,
+    version: str,
+    streams: Sequence[str] = ("jobs", "copy_jobs"),
+) -> None:
     """Write the settings of one server and one database."""
     path.write_text(
         f"[database]\nurl = {json.dumps(database_url)}\n[sync]\npage_size = {PAGE_SIZE}\n[[servers]]\nname = 'hq'\n"
         f"url = '{simulated.url}'\nusername = '{simulated.username}'\npassword = 'env:VB365_BENCHMARK_PASSWORD'\n"
-        f"api_version = '{version}'\n"
+        f"api_version = '{version}'\nstreams = {json.dumps(streams)}\ntimezone = 'Europe/Berlin'\n"
     )
     os.environ["VB365_BENCHMARK_PASSWORD"] = simulated.password
 

@@ -18,7 +18,7 @@ from etl.errors import UsageError
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
 
-COMMANDS = ("demo", "init", "check", "sync", "run", "jobs", "history", "simulate", "db", "rejected")
+COMMANDS = ("demo", "init", "check", "sync", "run", "jobs", "history", "status", "simulate", "db", "rejected")
 SERVER = '[[servers]]\nname = "{}"\nurl = "https://127.0.0.1:9"\n'
 
 
@@ -57,6 +57,8 @@ def test_help_names_every_command(run: Run) -> None:
         (["sync", "--api-version", "v1"], "--api-version and --observed-at go with --from-file"),
         (["sync", "--from-file", "x", "--full"], "--from-file goes only with --api-version and --observed-at"),
         (["simulate", "--jobs", "1", "--copy-jobs", "2"], "there cannot be more copy jobs than backup jobs"),
+        (["simulate", "--history", "month"], "--history month: must be a duration such as 90s, 15m, 2h or 1d"),
+        (["simulate", "--history", "9999d"], "--history 9999d: at most 3660d"),
     ],
 )
 def test_usage_errors(run: Run, arguments: list[str], message: str) -> None:

@@ -76,6 +76,10 @@ def test_check_says_what_is_right(run: Run, simulated: SimulatedServer) -> None:
         ("server lab", "installation"): "ok",
         ("server lab", "may read jobs"): "ok",
         ("server lab", "may read copy_jobs"): "ok",
+        ("server lab", "may read sessions"): "ok",
+        ("server lab", "may read organizations"): "ok",
+        ("server lab", "may read repositories"): "ok",
+        ("server lab", "may read proxies"): "ok",
         ("server lab", "time zone"): "ok",
     }
     assert outcome.json[4]["detail"] == "v8"
@@ -113,7 +117,8 @@ def test_check_notices_another_time_zone(run: Run, simulated: SimulatedServer) -
     assert outcome.exit_code == 0
     (found,) = (each for each in outcome.json if each["check"] == "time zone")
     assert found["result"] == "warning"
-    assert found["detail"].startswith("nextRun implies UTC+01:00 (")
+    assert found["detail"] == "nextRun implies UTC+01:00 (5 of 5 jobs), as in Europe/Berlin, not America/New_York"
+    assert found["what_to_do"] == "correct timezone"
 
 
 def test_sync_then_jobs_then_history(run: Run, simulated: SimulatedServer) -> None:
@@ -123,7 +128,15 @@ def test_sync_then_jobs_then_history(run: Run, simulated: SimulatedServer) -> No
     assert (result["server"], result["status"], result["api_version"]) == ("lab", "succeeded", "v8")
     assert INSTANT.fullmatch(result["observed_at"])
     counts = {each["stream"]: (each["seen"], each["added"], each["removed"]) for each in result["streams"]}
-    assert counts == {"jobs": (6, 6, 0), "copy_jobs": (1, 1, 0)}
+    assert counts == {
+        "organizations": (2, 2, 0),
+        "proxies": (3, 3, 0),
+        "repositories": (2, 2, 0),
+        "jobs": (6, 6, 0),
+        "copy_jobs": (1, 1, 0),
+        "sessions": (0, 0, 0),
+        "messages": (0, 0, 0),
+    }
 
     uid = simulated.world.job_uids()[0]
     simulated.world.edit_job(uid, name="Renamed \x1b[31m")
@@ -203,28 +216,32 @@ def test_the_schema_commands(run: Run) -> None:
 
 def test_run_serves_until_sigterm_and_one_process_leads(run: Run, simulated: SimulatedServer) -> None:
     with subprocess.Popen([sys.executable, "-m", "etl", "run"], stderr=subprocess.PIPE, text=True) as service:
-        assert service.stderr is not None
-        for line in service.stderr:
-            if "pass ended" in line:
-                break
-        assert re.search(r"added=7 .*server=lab .*status=succeeded", line)
-        second = run("run")
-        assert second.exit_code == 5
-        assert "locked" in second.stderr
-        service.send_signal(signal.SIGTERM)
-        _, rest = service.communicate(timeout=20)
+        try:
+            assert service.stderr is not None
+            line = next(line for line in service.stderr if "pass ended" in line)
+            assert re.search(r"added=14 .*server=lab .*status=succeeded", line)
+            second = run("run")
+            assert second.exit_code == 5
+            assert "locked" in second.stderr
+            service.send_signal(signal.SIGTERM)
+            _, rest = service.communicate(timeout=20)
+        finally:
+            service.kill()
     assert service.returncode == 0
     assert "stopping: no new pass starts" in rest
     assert len(run("jobs", "--json").json) == 7
 
 
 def test_simulate_serves_until_sigterm() -> None:
-    command = [sys.executable, "-m", "etl", "simulate", "--port", "0", "--no-tls", "--jobs", "3"]
+    command = [sys.executable, "-m", "etl", "simulate", "--port", "0", "--no-tls", "--jobs", "3", "--history", "2d"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
-        assert service.stdout is not None
-        said = service.stdout.readline()
-        assert said.startswith("Listening on http://127.0.0.1:")
-        assert httpx.get(f"{said.split()[-1]}/v8/Jobs").status_code == 401
-        service.send_signal(signal.SIGTERM)
-        service.communicate(timeout=20)
+        try:
+            assert service.stdout is not None
+            said = service.stdout.readline()
+            assert said.startswith("Listening on http://127.0.0.1:")
+            assert httpx.get(f"{said.split()[-1]}/v8/Jobs").status_code == 401
+            service.send_signal(signal.SIGTERM)
+            service.communicate(timeout=20)
+        finally:
+            service.kill()
     assert service.returncode == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,15 +12,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
 
+NULLABLE = {"field", "old_value", "new_value"}  # of a job that was removed or returned
+
 
 def test_the_demo_fills_a_database_that_every_command_can_look_at(run: Run) -> None:
     outcome = run("demo", "--weeks", "1", "--jobs", "10", "--json")
     assert outcome.exit_code == 0, outcome.stderr
     (there_is,) = outcome.json["What there is"]
-    assert (there_is["jobs"], there_is["removed"]) == (12, 1)
+    assert (there_is["jobs"], there_is["removed"], there_is["passes"]) == (12, 1, 19)
     assert there_is["status_intervals"] > 50
-    assert there_is["passes"] == 32
-    assert outcome.json["The jobs that failed most often"]
+    assert there_is["sessions"] > 100
+    assert sum(week["missed"] for week in outcome.json["Is it getting worse?"]) > 0
+    for title in ("What should have run and did not", "The jobs that failed most often", "Why did runs fail?"):
+        assert outcome.json[title], title
+    for rows in outcome.json.values():
+        assert all(value is not None for row in rows for name, value in row.items() if name not in NULLABLE)
     changed = {(each["change_type"], each["field"]) for each in outcome.json["What administrators changed last"]}
     assert {("removed", None), ("returned", None), ("changed", "name"), ("changed", "is_enabled")} <= changed
 
@@ -28,10 +36,13 @@ def test_a_demo_starts_over_and_tells_where_to_look(run: Run) -> None:
         outcome = run("demo", "--weeks", "1", "--jobs", "8")
         assert outcome.exit_code == 0, outcome.stderr
         assert "The database: sqlite:///vb365-demo.db" in outcome.stdout
-        assert "vb365-etl jobs --config vb365-demo.toml" in outcome.stdout
     with closing(sqlite3.connect("vb365-demo.db")) as connection:
-        assert connection.execute("SELECT COUNT(*) FROM sync_run").fetchone() == (32,)
+        assert connection.execute("SELECT COUNT(*) FROM sync_run").fetchone() == (19,)
     assert len(run("jobs", "--config", "vb365-demo.toml", "--json").json) == 8
+    named = re.findall(r"^  vb365-etl (.*)$", outcome.stdout, re.MULTILINE)
+    assert [shlex.split(each)[0] for each in named] == ["status", "jobs", "jobs", "history"]
+    for each in named:
+        assert run(*shlex.split(each)).exit_code == 0
 
 
 def test_a_file_that_is_not_a_demos_stays(run: Run) -> None:

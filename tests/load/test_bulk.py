@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import BigInteger, Column, MetaData, SmallInteger, Table, UniqueConstraint, exc, select
 
-from etl.load.bulk import batches, insert_missing, insert_rows, update_rows, update_where
+from etl.load.bulk import batches, delete_rows, insert_missing, insert_rows, update_rows, update_where
 from etl.warehouse.engine import writing
 from etl.warehouse.tables.schema import key
 from etl.warehouse.types import MARIADB_COLLATION, UtcDateTime, digest, long_text, word
@@ -135,6 +135,18 @@ def test_updates_reach_the_rows_that_are_named_and_no_others(prepared: Database)
     ]
     expected[0] |= {"big": 7, "hash": BLOB}
     assert stored(prepared) == [*expected, row("left", text="alone")]
+
+
+def test_rows_of_a_key_of_several_columns_are_deleted_and_no_others(prepared: Database) -> None:
+    later = WHEN + timedelta(microseconds=1)
+    rows = [row(f"{number}", at=later if number % 2 else WHEN) for number in range(1_001)]
+    kept = [row("a", at=WHEN, big=5), row("b", at=later, big=5)]
+    with writing(prepared.engine) as connection:
+        insert_rows(connection, sample, [*rows, *kept])
+        delete_rows(connection, sample, ("code", "at"), [(each["code"], each["at"]) for each in rows])
+        delete_rows(connection, sample, ("at", "big"), [(WHEN, 7), (later, 6)])
+        delete_rows(connection, sample, ("at", "big"), [])
+    assert stored(prepared) == kept
 
 
 def test_an_update_that_fails_leaves_nothing_in_the_way_of_the_next_one(prepared: Database) -> None:

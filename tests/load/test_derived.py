@@ -31,7 +31,12 @@ def test_a_retry_of_an_attempt_that_the_server_has_forgotten(sqlite_database: Da
     with SimulatedServer(world, clock="simulated") as server:
         settings = settings_for(server.url, streams=ALL)
         assert run_pass(sqlite_database.engine, settings, NOW).status == "succeeded"
-    columns = (job_session.c.chain_uid, job_session.c.retry_number, job_session.c.is_retry, job_session.c.is_chain_final)
+    columns = (
+        job_session.c.chain_uid,
+        job_session.c.retry_number,
+        job_session.c.is_retry,
+        job_session.c.is_chain_final,
+    )
     with sqlite_database.engine.connect() as connection:
         found = connection.execute(select(*columns).order_by(job_session.c.started_at)).all()
     chain = "00000000-0000-4000-8000-0000000000ff"
