@@ -174,10 +174,12 @@ class Duel:
 
 
 @pytest.fixture
-def duel(database: Database, rival: Engine) -> Iterator[Duel]:
+def duel(database: Database) -> Iterator[Duel]:
+    rival = open_engine(database.url)
     with SimulatedServer(World(jobs=3, copy_jobs=1)) as server:
         yield Duel(database, rival, server)
         assert server.crashes == []
+    rival.dispose()
 
 
 def test_a_pass_that_lost_its_lock_before_its_transaction_writes_nothing(duel: Duel) -> None:
