@@ -69,6 +69,12 @@ class Horizon:
     is_new_day: bool
     pending_days: int = 7
 
+    @property
+    def announces_to(self) -> datetime:
+        """Return the end of the last day of which starts are announced."""
+        last = day_of(self.as_of, self.zones.reporting) + self.pending_days * _ONE_DAY
+        return day_bounds(self.zones.reporting, last).ends_at
+
     def complete_days(self, bounds: Sequence[Day]) -> set[date]:
         """Name the days that a walk of the sessions and observations without a hole cover."""
         if self.covered_to is None:
@@ -136,13 +142,11 @@ class _Work:
         same as last time.
         """
         facts, horizon = self.facts, self.horizon
-        zone = horizon.zones.reporting
-        last_day = day_bounds(zone, day_of(horizon.as_of, zone) + horizon.pending_days * _ONE_DAY).ends_at
         if horizon.is_new_day or facts.removed_at is not None or not facts.definitions:
-            return last_day
+            return horizon.announces_to
         if facts.definitions[-1].valid_from >= self.begin:
-            return last_day
-        return min(last_day, max([horizon.as_of, *(each[2] for each in facts.planned)]) + _ONE_DAY)
+            return horizon.announces_to
+        return min(horizon.announces_to, max([horizon.as_of, *(each[2] for each in facts.planned)]) + _ONE_DAY)
 
     @property
     def oldest_start(self) -> datetime:
@@ -197,8 +201,10 @@ def _write(
     stored_hours = _stored(connection, session_hour, ids, session_hour.c.starts_at >= begin)
     stored_days = _stored(connection, job_day, ids, job_day.c.day >= first)
     end_of = {each.facts.job_id: each.announces_to for each in work}
-    looked_at = expected_run.c.expected_at.between(begin, max(end_of.values()))
-    stored_expected = _stored(connection, expected_run, ids, looked_at)
+    looked_at = [expected_run.c.expected_at >= begin]
+    if not horizon.is_new_day:  # else what was announced too far ahead, by days of another zone, goes
+        looked_at.append(expected_run.c.expected_at <= max(end_of.values()))
+    stored_expected = _stored(connection, expected_run, ids, *looked_at)
     today = day_of(horizon.as_of, horizon.zones.reporting)
     bounds = days_between(horizon.zones.reporting, first, today)
     complete = horizon.complete_days(bounds)
@@ -222,7 +228,11 @@ def _write(
     _replace(
         connection, session_hour, _HOUR_KEY, (row for row in stored_hours if row["session_id"] in starting), hour_rows
     )
-    announced = (row for row in stored_expected if row["expected_at"] < end_of[row["job_id"]])
+    announced = (
+        row
+        for row in stored_expected
+        if row["expected_at"] < end_of[row["job_id"]] or row["expected_at"] >= horizon.announces_to
+    )
     _replace(connection, expected_run, _EXPECTED_KEY, announced, expected_rows)
     _replace(connection, job_day, _DAY_KEY, stored_days, day_rows)
 

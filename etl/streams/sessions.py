@@ -54,6 +54,8 @@ _SLICE = timedelta(days=14)
 _WHOLE_LIST_EVERY = timedelta(days=1)
 # v6 and v7 list what runs only with all that its job ever ran: not worth it for a run that is about to end.
 _SHORT_RUN = timedelta(minutes=10)
+# Sessions come in no order: a few thousand touch most pages of an index, each of which a commit writes out.
+_A_TRANSACTION = 10_000
 _WALKS = 3  # so often a walk is tried whose pages move
 _WORST_CLOCK = timedelta(days=1)
 
@@ -105,7 +107,7 @@ class _Reading:
     ) -> int:
         """Read and write documents, a transaction a batch; return how many sessions began or ended between bounds."""
         within = 0
-        for batch in batches(iter(documents)):
+        for batch in batches(iter(documents), _A_TRANSACTION):
             items = [read_session(each, self.source.version, job_uid=job_uid) for each in batch]
             records = [each for each in items if isinstance(each, SessionRecord)]
             self._write(records, [each for each in items if isinstance(each, Rejection)])
@@ -121,7 +123,8 @@ class _Reading:
         def write() -> SessionCounts:
             counts = SessionCounts()
             with ledger.fenced(self.this.engine, run) as connection:
-                write_sessions(connection, run.server_id, at, self.zones, records, self.definitions, counts)
+                for some in batches(records):
+                    write_sessions(connection, run.server_id, at, self.zones, some, self.definitions, counts)
                 store_rejections(
                     connection, run.server_id, rejections, at, self.source.version, is_from_file=self.this.is_from_file
                 )
