@@ -20,7 +20,7 @@ from etl.load.bulk import batches
 from etl.load.history import JobHistory
 from etl.load.known import Present, present_jobs
 from etl.load.ledger import Clock, Observation, Run, StreamResult
-from etl.load.marks import mark_changed
+from etl.load.marks import mark_changed, mark_completed
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.transform.records import Kind
 from etl.walk import Walk
@@ -241,6 +241,7 @@ def _load(connection: Connection, this: Pass, walk: Walk, is_whole: bool) -> Str
     resolve_rejections(connection, resolved, at)
     if history.counts.added + history.counts.changed + history.counts.removed:
         mark_changed(connection, server_id, walk.kind, at, history.whole_walk_at)
+    mark_completed(connection, history.completed)
     history.close(is_whole=is_whole, seen=readable, held=walk.held)
     for path in history.counts.volatile:
         _log.warning("volatile field, out of versions from now on", server=this.run.server_name, path=path)

@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, delete, update
+from sqlalchemy import Engine, delete, select, update
 
 from etl.config import Settings
 from etl.config.settings import ReportingSettings, ScheduleSettings
@@ -131,3 +131,27 @@ def hold_against_scratch(engine: Engine, world: World, settings: Settings) -> No
 def test_facts_kept_pass_by_pass_equal_those_computed_from_scratch(sqlite_database: Database, seed: int) -> None:
     world, settings = live(sqlite_database.engine, seed, 25)
     hold_against_scratch(sqlite_database.engine, world, settings)
+
+
+def test_what_a_newer_api_version_tells_of_a_definition_counts_from_its_beginning(sqlite_database: Database) -> None:
+    engine = sqlite_database.engine
+    world = World(jobs=0, start=START)
+    hourly = world.add_job(schedule_type="Periodically", periodically_every="Hours1", offset_minutes=25)
+    world.edit_job(hourly.uid, is_enabled=True, is_window_enabled=False)
+    world.advance(timedelta(days=2))
+    due = select(expected_run.c.expected_at).where(expected_run.c.outcome != "pending")
+    found = []
+    with SimulatedServer(world, clock="simulated") as server:
+        for version, hours in (("v5", 15), ("v5", 30), ("v8", 24)):
+            world.advance(timedelta(hours=hours))
+            for uid in world.session_uids():  # read again, they would have their job derived anew
+                world.forget_session(uid)
+            told = settings_for(server.url, api_version=version, streams=STREAMS, timezone=world.zone.key)
+            settings = with_zone(told, "UTC")
+            run_pass(engine, settings, world.now)
+            with engine.connect() as connection:
+                found.append([at.strftime("%d %H:%M") for at in connection.scalars(due.order_by("expected_at"))])
+    hours_due = ["26 20", "26 21", "26 22", "26 23"] + [f"27 {hour:02}" for hour in range(24)] + ["28 00", "28 01"]
+    assert found[:2] == [[], [f"{hour}:00" for hour in hours_due]]  # up to v5 nothing is said of the offset
+    assert found[2][:30] == [f"{hour}:25" for hour in hours_due]
+    hold_against_scratch(engine, world, settings)

@@ -116,6 +116,14 @@ class JobDiff(Struct, frozen=True, gc=False):
     def is_change(self) -> bool:
         return self.opens_version or self.opens_status
 
+    @property
+    def tells_more(self) -> bool:
+        """Whether the open version, completed in place, has other values than before."""
+        before = self.known.definition if self.known else None
+        if before is None or not self.fills_version:
+            return False
+        return self.definition.values != before.values or self.definition.schedule != before.schedule
+
 
 class Changes(Struct, frozen=True):
     """What a batch of readings does: one diff per job seen, and the jobs confirmed gone."""

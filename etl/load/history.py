@@ -59,6 +59,7 @@ class JobHistory:
         self._volatile = volatile_paths(connection, server_id, kind)
         self._references = References(connection, server_id, observed_at)
         self.counts = Counts()
+        self.completed: set[int] = set()  # jobs of whose open version a reading has told more (H5)
 
     def compare(self, records: Sequence[JobRecord], gone: Collection[str] = ()) -> Changes:
         """Compare one batch with what is known; stubs of what the records refer to are made on the way."""
@@ -230,6 +231,7 @@ class JobHistory:
                 for identifier, each in filled
             ],
         )
+        self.completed |= {each.known.id for _, each in filled if each.known and each.tells_more}
         ids = {each.known.id: each.known.version_id for each in seen if each.known and each.known.version_id}
         for batch in batches([job_ids[each.record.job_uid] for each in opened]):
             found = select(job_version.c.job_id, job_version.c.id).where(

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
-from etl.load.bulk import batches, is_among, update_where
+from etl.load.bulk import batches, is_among, update_rows, update_where
 from etl.transform.records import Kind
 from etl.warehouse.tables import expected_run, job, job_change, job_session, job_version
 
@@ -29,6 +29,32 @@ def mark_jobs(connection: Connection, job_ids: Collection[int], since: datetime)
     """Mark some jobs."""
     for batch in batches(sorted(job_ids)):
         _mark(connection, since, is_among(connection, job.c.id, batch))
+
+
+def mark_completed(connection: Connection, job_ids: Collection[int]) -> None:
+    """Mark jobs of whose definition in force a reading told more (H5): that held since the definition began.
+
+    The first definition of a job also stands for the attempts before it.
+    """
+    first_session = select(func.min(job_session.c.started_at)).where(job_session.c.job_id == job.c.id).scalar_subquery()
+    for batch in batches(sorted(job_ids)):
+        begun = (
+            select(
+                job.c.id,
+                job.c.derive_from_at,
+                job_version.c.version_number,
+                job_version.c.valid_from,
+                first_session.label("first_session_at"),
+            )
+            .join(job_version, and_(job_version.c.job_id == job.c.id, job_version.c.is_current == 1))
+            .where(is_among(connection, job.c.id, batch))
+        )
+        rows = []
+        for row in connection.execute(begun):
+            before = row.first_session_at if row.version_number == 1 else None
+            known = (at for at in (row.derive_from_at, row.valid_from, before) if at is not None)
+            rows.append({"id": row.id, "derive_from_at": min(known)})
+        update_rows(connection, job, rows)
 
 
 def mark_all(connection: Connection, server_id: int, since: datetime) -> None:
