@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import Any, Literal
 
 from alembic import context
 from sqlalchemy import Connection
 
+from etl.warehouse.contract import renewed
 from etl.warehouse.engine import open_engine
 from etl.warehouse.tables import metadata
 from etl.warehouse.types import UtcDateTime
@@ -36,12 +38,21 @@ def migrate(connection: Connection) -> None:
         compare_type=True,
     )
     with context.begin_transaction():
-        context.run_migrations()
+        with renewed(connection) if _is_moving() else nullcontext():
+            context.run_migrations()
         if is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
             raise RuntimeError(f"the migration would leave a dangling foreign key: {tuple(broken)}")
+    connection.commit()
     if is_sqlite:
-        connection.commit()
         _switch_foreign_keys(connection, "ON")
+
+
+def _is_moving() -> bool:
+    try:  # an upgrade or a downgrade has a destination, a comparison has none
+        context.get_revision_argument()
+    except KeyError:
+        return False
+    return True
 
 
 def _switch_foreign_keys(connection: Connection, state: str) -> None:

@@ -27,6 +27,15 @@ _NATURAL_KEYS = {
     "sync_run": ("server_id", "observed_at"),
     "job_session": ("server_id", "session_uid"),
 }
+# Columns of derived rows that repeat a key of the attempt which they refer to.
+_REPEATED = {
+    "job_run": {
+        "final_session_id": "job_session",
+        "job_version_id": "job_version",
+        "organization_id": "organization",
+        "repository_id": "repository",
+    }
+}
 # table -> its columns that hold a surrogate key -> the table that the key is of
 _TARGETS = {
     table.name: {
@@ -35,6 +44,7 @@ _TARGETS = {
         for key in column.foreign_keys
         if key.column.name == "id"
     }
+    | _REPEATED.get(table.name, {})
     for table in metadata.tables.values()
 }
 

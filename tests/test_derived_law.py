@@ -19,7 +19,7 @@ from etl.config.settings import ReportingSettings, ScheduleSettings
 from etl.derive.calendar import day_of
 from etl.simulator import SimulatedServer, World, something_happens
 from etl.streams.derived import rebuild
-from etl.warehouse.tables import expected_run, job_day, job_session, session_hour
+from etl.warehouse.tables import expected_run, job_day, job_run, job_session, session_baseline, session_hour
 from tests.conftest import Database
 from tests.natural_rows import NaturalRow, natural_rows
 from tests.one_pass import run_pass, settings_for
@@ -29,7 +29,7 @@ SESSIONS = "/v[0-9]/JobSessions"
 STREAMS = ["jobs", "copy_jobs", "sessions"]
 ZONES = ("Europe/Berlin", "UTC", "America/New_York", "Australia/Lord_Howe")
 STEPS = tuple(timedelta(minutes=each) for each in (7, 33, 60, 300, 500, 1500, 4000))
-DERIVED = ("expected_run", "session_hour", "job_day", "job_session")
+DERIVED = ("expected_run", "session_baseline", "session_hour", "job_day", "job_run", "job_session")
 # What the time of a pass moves although the source told nothing new.
 CLOCKS = ("server", "sync_cursor", "report_clock")
 
@@ -54,7 +54,7 @@ def derived_rows(engine: Engine, now: datetime, zone: str) -> Rows:
 def drop_derived(engine: Engine) -> None:
     """Throw away all that is derived."""
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        for table in (expected_run, session_hour, job_day):
+        for table in (expected_run, session_baseline, session_hour, job_day, job_run):
             connection.execute(delete(table))
         nothing = {"job_version_id": None, "is_version_certain": 0, "seconds_outside_window": None}
         alone = {"chain_uid": job_session.c.session_uid, "retry_number": 0, "is_retry": 0, "is_chain_final": 1}

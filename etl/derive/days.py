@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from etl.derive.calendar import Day, status_named
-from etl.derive.runs import Run
+from etl.derive.runs import Run, Streak
 
 
 class Figures(Struct, frozen=True, gc=False):
@@ -155,13 +155,10 @@ class _Tally(Struct):
     last_success_at: datetime | None = None
 
     def carry(self, before: Carried) -> Carried:
-        failures = before.failures_in_a_row
-        for *_, group in sorted(self.ends):
-            if group == "Failed":
-                failures += 1
-            elif group in ("Success", "Warning"):
-                failures = 0
-        return Carried(failures, self.last_success_at or before.last_success_at)
+        streak = Streak(before.failures_in_a_row)
+        for _, started_at, _, group in sorted(self.ends):
+            streak = streak.after(group, started_at)
+        return Carried(streak.failures, self.last_success_at or before.last_success_at)
 
 
 def _job_day(

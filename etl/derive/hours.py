@@ -23,6 +23,7 @@ class Hour(Struct, frozen=True, gc=False):
     """One piece of an attempt within one hour of the server's clock; ``is_allowed`` is 1/0, None = nobody can tell."""
 
     starts_at: datetime
+    ends_at: datetime
     busy_seconds: int
     hour_of_week: int
     is_allowed: int | None
@@ -66,7 +67,9 @@ def session_hours(
             hour_of_week = (local // _HOUR + _TO_THURSDAY) % _WEEK
             is_allowed = None if zone is None else 1 if mask is None else int(mask[hour_of_week])
             hour = local if clock is reporting_zone else _local_second(reporting_zone, at_second)[0]
-            pieces.append(Hour(at, busy, hour_of_week, is_allowed, day_of(at, reporting_zone), hour % _DAY // _HOUR))
+            until_at = ended_at if is_last else _EPOCH + timedelta(seconds=cut)
+            day = day_of(at, reporting_zone)
+            pieces.append(Hour(at, until_at, busy, hour_of_week, is_allowed, day, hour % _DAY // _HOUR))
         if is_last:
             return pieces
         counted += busy

@@ -58,12 +58,26 @@ class Run(Struct, frozen=True, gc=False):
     first_session_uid: str
     first_started_at: datetime
     first_status: str | None
+    final_session_id: int
     final_ended_at: datetime | None
     final_status: str | None
     final_status_group: str
     attempts: int
     retries: int
     is_open: bool
+
+
+class Streak(NamedTuple):
+    """Failed runs in a row, and the start of the first of them."""
+
+    failures: int = 0
+    since: datetime | None = None
+
+    def after(self, status_group: str, started_at: datetime) -> Streak:
+        """Return the streak after one more run: a success ends it, a stopped run neither ends nor lengthens it."""
+        if status_group == "Failed":
+            return Streak(self.failures + 1, self.since or started_at)
+        return Streak() if status_group in ("Success", "Warning") else self
 
 
 def chain(attempts: Iterable[Attempt], before: Iterable[Linked] = ()) -> list[Link]:
@@ -97,6 +111,16 @@ def runs_of(attempts: Iterable[Attempt], links: Iterable[Link]) -> list[Run]:
     for attempt in ordered:
         members.setdefault(link_of[attempt.session_id].chain_uid, []).append(attempt)
     return [_run(each, link_of[each[-1].session_id], ordered[-1]) for each in members.values()]
+
+
+def streaks(runs: Iterable[Run], before: Streak) -> list[Streak]:
+    """Return the streak after each of the runs, which come in order; one that is not over changes nothing."""
+    found = []
+    for run in runs:
+        is_over = not run.is_open and run.final_ended_at is not None
+        before = before.after(run.final_status_group, run.first_started_at) if is_over else before
+        found.append(before)
+    return found
 
 
 def _order(attempt: Attempt) -> tuple[datetime, str]:
@@ -156,6 +180,7 @@ def _run(attempts: Sequence[Attempt], final: Link, newest: Attempt) -> Run:
         first.session_uid,
         first.started_at,
         first.status,
+        last.session_id,
         last.ended_at,
         last.status,
         status_named(last.status).status_group,

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    RowMapping,
     Table,
     any_,
     column,
@@ -148,6 +149,27 @@ def delete_rows(connection: Connection, target: Table, key: Sequence[str], keys:
         return
     for batch in batches(keys, _KEYS_A_STATEMENT):
         connection.execute(delete(target).where(tuple_(*columns).in_(batch)))
+
+
+def replace_rows(
+    connection: Connection,
+    target: Table,
+    key: Sequence[str],
+    stored: Iterable[Row | RowMapping],
+    wanted: Sequence[Row],
+) -> None:
+    """Make the stored rows the wanted ones; what is the same is not touched."""
+    kept = {tuple(row[name] for name in key): row for row in stored}
+    new = []
+    for row in wanted:
+        old = kept.get(place := tuple(row[name] for name in key))
+        if old is not None and all(old[name] == value for name, value in row.items()):
+            del kept[place]
+        else:
+            new.append(row)
+    delete_rows(connection, target, key, sorted(kept))
+    for rows in batches(new):
+        insert_rows(connection, target, rows)
 
 
 def _tuples(names: Iterable[str], rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""The only writer of what follows from jobs and sessions: expected_run, session_hour, job_day, chains and verdicts.
+"""The only writer of what follows from jobs and sessions: expected_run, session_hour, job_day, job_run, chains, ..
 
 Facts are computed again for a stretch of time and held against what is stored; only what differs is written. This
 file must not know how a fact is computed.
@@ -6,7 +6,7 @@ file must not know how a fact is computed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -15,13 +15,14 @@ from typing import Any
 from msgspec.structs import asdict
 from sqlalchemy import Connection, RowMapping, Table, func, select
 
-from etl.derive import days, expected, hours, runs
+from etl.derive import baselines, days, expected, hours, runs
 from etl.derive.calendar import Day, day_bounds, day_of, days_between, status_named
-from etl.load.bulk import batches, delete_rows, insert_rows, is_among, update_rows
+from etl.load.bulk import batches, is_among, replace_rows, update_rows
 from etl.load.definitions import hours_open, in_force, ran_under
 from etl.load.facts import JobFacts, job_facts
+from etl.load.runs import durations_before, run_rows, streaks_before
 from etl.load.sessions import Zones
-from etl.warehouse.tables import expected_run, job_day, job_session, session_hour
+from etl.warehouse.tables import expected_run, job_day, job_run, job_session, session_baseline, session_hour
 
 _ONE_DAY = timedelta(days=1)
 _CONTEXT = timedelta(days=3)  # what began so long before the first day may still matter to it
@@ -49,6 +50,8 @@ _EVER = datetime(1, 1, 1, tzinfo=UTC)
 _EXPECTED_KEY = ("job_id", "expected_at")
 _HOUR_KEY = ("session_id", "starts_at")
 _DAY_KEY = ("job_id", "day")
+_RUN_KEY = ("first_session_id",)
+_BASELINE_KEY = ("session_id",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,23 @@ class _Work:
             return start - _CONTEXT  # its first attempt is older than what was read
         return start
 
+    def run_rows(self, server_id: int, before: runs.Streak) -> list[dict[str, Any]]:
+        """Make the rows of the runs that started since the first day."""
+        since = [each for each in self.runs if each.first_started_at >= self.begin]
+        chain_of = {session_id: link.chain_uid for session_id, link in self.links.items()}
+        attempts, zone = self.facts.attempts, self.horizon.zones.reporting
+        return run_rows(server_id, attempts, self.verdicts, since, chain_of, before, zone)
+
+    def baseline_rows(self, before: Mapping[str | None, Sequence[int]]) -> list[dict[str, Any]]:
+        """Make the rows of how long the attempts since the first day were to take."""
+        since = [
+            baselines.Duration(row["id"], row["session_type"], row["duration_seconds"])
+            for row in self.facts.attempts
+            if row["started_at"] >= self.begin
+        ]
+        found = baselines.baselines(since, before)
+        return [{"session_id": session_id, "baseline_seconds": mean} for session_id, mean in found.items()]
+
     def _attempt(self, row: RowMapping) -> runs.Attempt:
         definition = self.verdicts[row["id"]].definition
         policy = definition.schedule if definition and definition.schedule.is_retry_enabled is not False else None
@@ -200,6 +220,10 @@ def _write(
         return
     stored_hours = _stored(connection, session_hour, ids, session_hour.c.starts_at >= begin)
     stored_days = _stored(connection, job_day, ids, job_day.c.day >= first)
+    stored_runs = _stored(connection, job_run, ids, job_run.c.first_started_at >= begin)
+    streaks = streaks_before(connection, ids, begin)
+    attempts = {each.facts.job_id: each.facts.attempts for each in work}
+    durations = durations_before(connection, attempts, begin, begin - _CONTEXT)
     end_of = {each.facts.job_id: each.announces_to for each in work}
     looked_at = [expected_run.c.expected_at >= begin]
     if not horizon.is_new_day:  # else what was announced too far ahead, by days of another zone, goes
@@ -212,20 +236,25 @@ def _write(
     hour_rows: list[dict[str, Any]] = []
     expected_rows: list[dict[str, Any]] = []
     day_rows: list[dict[str, Any]] = []
+    run_rows: list[dict[str, Any]] = []
+    baseline_rows: list[dict[str, Any]] = []
     for each in work:
+        job_id = each.facts.job_id
+        run_rows += each.run_rows(server_id, streaks.get(job_id, runs.Streak()))
+        baseline_rows += each.baseline_rows(durations.get(job_id, {}))
         outside: dict[int, int | None] = {}
         for row in each.facts.attempts:
             if row["started_at"] >= begin:
                 pieces = _hours(each, row)
                 outside[row["id"]] = hours.seconds_outside(pieces) if row["ended_at"] else None
-                hour_rows += [_hour_row(each.facts.job_id, row["id"], piece) for piece in pieces]
+                hour_rows += [_hour_row(job_id, row["id"], piece) for piece in pieces]
             sessions += _session_row(each, row, outside)
         starts = _expected(each)
-        expected_rows += [_expected_row(server_id, each.facts.job_id, start) for start in starts]
-        day_rows += _days(each, starts, outside, bounds, complete, carried.get(each.facts.job_id), server_id)
+        expected_rows += [_expected_row(server_id, job_id, start) for start in starts]
+        day_rows += _days(each, starts, outside, bounds, complete, carried.get(job_id), server_id)
     update_rows(connection, job_session, sessions)
     starting = {row["id"] for each in work for row in each.facts.attempts if row["started_at"] >= begin}
-    _replace(
+    replace_rows(
         connection, session_hour, _HOUR_KEY, (row for row in stored_hours if row["session_id"] in starting), hour_rows
     )
     announced = (
@@ -233,8 +262,16 @@ def _write(
         for row in stored_expected
         if row["expected_at"] < end_of[row["job_id"]] or row["expected_at"] >= horizon.announces_to
     )
-    _replace(connection, expected_run, _EXPECTED_KEY, announced, expected_rows)
-    _replace(connection, job_day, _DAY_KEY, stored_days, day_rows)
+    replace_rows(connection, expected_run, _EXPECTED_KEY, announced, expected_rows)
+    replace_rows(connection, job_day, _DAY_KEY, stored_days, day_rows)
+    replace_rows(connection, job_run, _RUN_KEY, stored_runs, run_rows)
+    stored_baselines = [
+        {"session_id": row["id"], "baseline_seconds": row["baseline_seconds"]}
+        for each in work
+        for row in each.facts.attempts
+        if row["id"] in starting and row["baseline_seconds"] is not None
+    ]
+    replace_rows(connection, session_baseline, _BASELINE_KEY, stored_baselines, baseline_rows)
 
 
 def _stored(connection: Connection, table: Table, job_ids: Sequence[int], *conditions: Any) -> list[RowMapping]:
@@ -243,27 +280,6 @@ def _stored(connection: Connection, table: Table, job_ids: Sequence[int], *condi
         statement = select(table).where(is_among(connection, table.c.job_id, batch), *conditions)
         found += connection.execute(statement).mappings().all()
     return found
-
-
-def _replace(
-    connection: Connection,
-    table: Table,
-    key: tuple[str, ...],
-    stored: Iterable[RowMapping],
-    wanted: list[dict[str, Any]],
-) -> None:
-    """Make the stored rows the wanted ones; what is the same is not touched."""
-    kept = {tuple(row[name] for name in key): row for row in stored}
-    new = []
-    for row in wanted:
-        old = kept.get(place := tuple(row[name] for name in key))
-        if old is not None and all(old[name] == value for name, value in row.items()):
-            del kept[place]
-        else:
-            new.append(row)
-    delete_rows(connection, table, key, sorted(kept))
-    for rows in batches(new):
-        insert_rows(connection, table, rows)
 
 
 def _session_row(work: _Work, row: RowMapping, outside: Mapping[int, int | None]) -> Iterator[dict[str, Any]]:
@@ -343,7 +359,9 @@ def _unlisted(facts: JobFacts) -> list[runs.Run]:
     since = facts.running_since
     if since is None or any(abs(row["started_at"] - since) < _SAME_START for row in facts.attempts):
         return []
-    return [runs.Run("", _NO_SESSION, "", since, "Running", None, "Running", "Running", 1, 0, is_open=True)]
+    return [
+        runs.Run("", _NO_SESSION, "", since, "Running", _NO_SESSION, None, "Running", "Running", 1, 0, is_open=True)
+    ]
 
 
 def _expected_row(server_id: int, job_id: int, start: expected.ExpectedRun) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from etl.warehouse.tables import calendar, hour_of_week, job_session, report_clo
 
 _DAYS_BEFORE = 366
 _DAYS_AHEAD = 731
+_ONE_WEEK = timedelta(days=7)
 
 
 def assert_zone(engine: Engine, zone: ZoneInfo) -> None:
@@ -34,13 +35,14 @@ def write_dimensions(connection: Connection, zone: ZoneInfo, observed_at: dateti
     """Make sure that every day, hour and status that a fact may name is there, and move the clock of the reports."""
     kept = connection.scalar(select(report_clock.c.timezone))
     if kept is None:
-        insert_missing(connection, report_clock, [{"id": 1, "timezone": zone.key, "as_of_at": observed_at}], "id")
+        clock = {"id": 1, "timezone": zone.key, "as_of_at": observed_at, "week_ago_at": observed_at - _ONE_WEEK}
+        insert_missing(connection, report_clock, [clock], "id")
         insert_missing(connection, hour_of_week, hours_of_week(), "hour_of_week")
         insert_missing(connection, run_status, sorted(run_statuses(), key=lambda row: str(row["status"])), "status")
     connection.execute(
         update(report_clock)
         .where((report_clock.c.as_of_at.is_(None)) | (report_clock.c.as_of_at < observed_at))
-        .values(as_of_at=observed_at)
+        .values(as_of_at=observed_at, week_ago_at=observed_at - _ONE_WEEK)
     )
     _write_calendar(connection, zone, observed_at)
 

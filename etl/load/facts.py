@@ -13,7 +13,7 @@ from etl.derive.calendar import status_named
 from etl.load.bulk import batches, is_among
 from etl.load.definitions import Definition, Doubt, definitions_of, doubts_of
 from etl.load.sessions import first_start
-from etl.warehouse.tables import job, job_session, job_status, server, sync_run, sync_run_stream
+from etl.warehouse.tables import job, job_session, job_status, server, session_baseline, sync_run, sync_run_stream
 
 ATTEMPT_COLUMNS = (
     "id",
@@ -29,6 +29,8 @@ ATTEMPT_COLUMNS = (
     "will_be_retried",
     "transferred_bytes",
     "items_processed",
+    "session_type",
+    "duration_seconds",
     # What is derived, as it is stored now.
     "job_version_id",
     "is_version_certain",
@@ -44,6 +46,9 @@ ATTEMPT_COLUMNS = (
     "ended_local",
 )
 
+_ATTEMPT = select(*(job_session.c[name] for name in ATTEMPT_COLUMNS), session_baseline.c.baseline_seconds).select_from(
+    job_session.outerjoin(session_baseline, session_baseline.c.session_id == job_session.c.id)
+)
 
 _SOME_DAYS = timedelta(days=8)
 _COUNTED_TO = 100_000  # attempts; to count them all would cost what it saves
@@ -55,7 +60,7 @@ class JobFacts:
 
     ``observed_at`` is its last observation, ``running_since`` the start of the run that it showed. ``doubts`` are the
     stretches (from, to) in which a change may have come unseen; ``planned`` are (from, to, next run) of its status
-    intervals; ``attempts`` are rows of job_session with ATTEMPT_COLUMNS, by start and uid.
+    intervals; ``attempts`` are rows of job_session with ATTEMPT_COLUMNS and their baseline, by start and uid.
     """
 
     job_id: int
@@ -136,9 +141,8 @@ def observations(connection: Connection, server_id: int, stream: str, since: dat
 
 def _attempts(connection: Connection, server_id: int, job_ids: Sequence[int], since: datetime) -> Iterable[RowMapping]:
     """Read the attempts that started since an instant, the older ones that were not over then, and the one before."""
-    columns = [job_session.c[name] for name in ATTEMPT_COLUMNS]
     of_jobs = is_among(connection, job_session.c.job_id, job_ids)
-    started = select(*columns).where(of_jobs, job_session.c.started_at >= since)
+    started = _ATTEMPT.where(of_jobs, job_session.c.started_at >= since)
     yield from connection.execute(started).mappings()
     older = _count(connection, of_jobs, job_session.c.started_at < since, limit=_COUNTED_TO)
     if not older:
@@ -153,7 +157,7 @@ def _attempts(connection: Connection, server_id: int, job_ids: Sequence[int], si
         .correlate(job)
         .scalar_subquery()
     )
-    before = select(*columns).join(job, job_session.c.id == last).where(is_among(connection, job.c.id, job_ids))
+    before = _ATTEMPT.join(job, job_session.c.id == last).where(is_among(connection, job.c.id, job_ids))
     yield from connection.execute(before).mappings()
 
 
@@ -165,15 +169,14 @@ def _lasting(
     They are among all that started earlier, and among all of the server that ended later: no database knows which are
     fewer, and the wrong ones may be a million.
     """
-    columns = [job_session.c[name] for name in ATTEMPT_COLUMNS]
     of_server, of_jobs = job_session.c.server_id == server_id, is_among(connection, job_session.c.job_id, job_ids)
     earlier, later = job_session.c.started_at < since, job_session.c.ended_at >= since
     unfinished = job_session.c.ended_at.is_(None)
     if _count(connection, of_server, later, limit=older) >= older:
-        statement: Any = select(*columns).where(of_jobs, earlier, or_(later, unfinished))
+        statement: Any = _ATTEMPT.where(of_jobs, earlier, or_(later, unfinished))
     else:
-        statement = select(*columns).where(of_server, later, earlier)
-        statement = statement.union_all(select(*columns).where(of_server, unfinished, earlier))
+        statement = _ATTEMPT.where(of_server, later, earlier)
+        statement = statement.union_all(_ATTEMPT.where(of_server, unfinished, earlier))
     wanted = frozenset(job_ids)
     return [row for row in connection.execute(statement).mappings() if row["job_id"] in wanted]
 

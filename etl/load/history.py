@@ -193,6 +193,7 @@ class JobHistory:
             "version_number": each.version_number,
             **definitions[record.job_uid],
             **each.status.values,
+            "last_run_epoch": _epoch(each.status.values["last_run_at"]),
             "extra": nest_extra(record.extra) if record.extra else None,
             "e_tag": record.e_tag,
             "api_version": f"v{record.api_version}",
@@ -355,6 +356,10 @@ class JobHistory:
             "json_path",
         )
         self.counts.volatile += tuple(sorted(found))
+
+
+def _epoch(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp())
 
 
 def _update(connection: Connection, target: Table, ids: Iterable[int | None], values: Mapping[str, Any]) -> None:

@@ -51,29 +51,29 @@ def utc(text: str) -> datetime:
 
 def test_an_attempt_of_some_minutes() -> None:
     assert session_hours(utc("2026-04-01T21:10:00.5"), utc("2026-04-01T21:17:00.4"), BERLIN, BERLIN, None) == [
-        Hour(utc("2026-04-01T21:10:00.5"), 419, 3 * 24 + 23, 1, date(2026, 4, 1), 23)
+        Hour(utc("2026-04-01T21:10:00.5"), utc("2026-04-01T21:17:00.4"), 419, 3 * 24 + 23, 1, date(2026, 4, 1), 23)
     ]
 
 
 def test_an_attempt_over_the_end_of_a_window_and_of_the_week() -> None:
     assert session_hours(utc("2026-04-04T21:30:00"), utc("2026-04-05T00:00:00"), BERLIN, ZULU, "0" + "1" * 167) == [
-        Hour(utc("2026-04-04T21:30:00"), 1800, 167, 1, date(2026, 4, 4), 21),
-        Hour(utc("2026-04-04T22:00:00"), 3600, 0, 0, date(2026, 4, 4), 22),
-        Hour(utc("2026-04-04T23:00:00"), 3600, 1, 1, date(2026, 4, 4), 23),
+        Hour(utc("2026-04-04T21:30:00"), utc("2026-04-04T22:00:00"), 1800, 167, 1, date(2026, 4, 4), 21),
+        Hour(utc("2026-04-04T22:00:00"), utc("2026-04-04T23:00:00"), 3600, 0, 0, date(2026, 4, 4), 22),
+        Hour(utc("2026-04-04T23:00:00"), utc("2026-04-05T00:00:00"), 3600, 1, 1, date(2026, 4, 4), 23),
     ]
 
 
 def test_a_zone_that_is_not_on_the_hour() -> None:
     assert session_hours(utc("2026-01-05T00:00:00"), utc("2026-01-05T00:30:00"), KATHMANDU, BERLIN, ALL) == [
-        Hour(utc("2026-01-05T00:00:00"), 900, 29, 1, date(2026, 1, 5), 1),
-        Hour(utc("2026-01-05T00:15:00"), 900, 30, 1, date(2026, 1, 5), 1),
+        Hour(utc("2026-01-05T00:00:00"), utc("2026-01-05T00:15:00"), 900, 29, 1, date(2026, 1, 5), 1),
+        Hour(utc("2026-01-05T00:15:00"), utc("2026-01-05T00:30:00"), 900, 30, 1, date(2026, 1, 5), 1),
     ]
 
 
 def test_a_server_whose_zone_is_not_set() -> None:
     assert session_hours(utc("2026-01-05T11:30:00"), utc("2026-01-05T12:10:00"), None, BERLIN, "0" * 168) == [
-        Hour(utc("2026-01-05T11:30:00"), 1800, 36, None, date(2026, 1, 5), 12),
-        Hour(utc("2026-01-05T12:00:00"), 600, 37, None, date(2026, 1, 5), 13),
+        Hour(utc("2026-01-05T11:30:00"), utc("2026-01-05T12:00:00"), 1800, 36, None, date(2026, 1, 5), 12),
+        Hour(utc("2026-01-05T12:00:00"), utc("2026-01-05T12:10:00"), 600, 37, None, date(2026, 1, 5), 13),
     ]
 
 
@@ -103,14 +103,18 @@ def test_clocks_that_jump(zone: ZoneInfo, started_at: str, ended_at: str, pieces
 
 
 def test_less_than_a_second_is_left_out_where_there_is_more() -> None:
-    def pieces(started_at: str, ended_at: str) -> list[tuple[datetime, int]]:
+    def pieces(started_at: str, ended_at: str) -> list[tuple[datetime, datetime, int]]:
         hours = session_hours(utc(started_at), utc(ended_at), BERLIN, BERLIN, None)
-        return [(each.starts_at, each.busy_seconds) for each in hours]
+        return [(each.starts_at, each.ends_at, each.busy_seconds) for each in hours]
 
-    assert pieces("2026-01-05T09:59:59.6", "2026-01-05T10:30:00") == [(utc("2026-01-05T10:00:00"), 1800)]
-    assert pieces("2026-01-05T09:30:00.5", "2026-01-05T10:00:00.2") == [(utc("2026-01-05T09:30:00.5"), 1799)]
-    assert pieces("2026-01-05T09:30:00.5", "2026-01-05T09:30:00.5") == [(utc("2026-01-05T09:30:00.5"), 0)]
-    assert pieces("2026-01-05T09:30:00.5", "2026-01-05T09:30:00.9") == [(utc("2026-01-05T09:30:00.5"), 0)]
+    ten = utc("2026-01-05T10:00:00")
+
+    assert pieces("2026-01-05T09:59:59.6", "2026-01-05T10:30:00") == [(ten, utc("2026-01-05T10:30:00"), 1800)]
+    assert pieces("2026-01-05T09:30:00.5", "2026-01-05T10:00:00.2") == [(utc("2026-01-05T09:30:00.5"), ten, 1799)]
+    assert pieces("2026-01-05T09:30:00.5", "2026-01-05T09:30:00.5") == [(*[utc("2026-01-05T09:30:00.5")] * 2, 0)]
+    assert pieces("2026-01-05T09:30:00.5", "2026-01-05T09:30:00.9") == [
+        (utc("2026-01-05T09:30:00.5"), utc("2026-01-05T09:30:00.9"), 0)
+    ]
 
 
 def test_seconds_outside_of_the_window() -> None:

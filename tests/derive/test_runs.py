@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from etl.derive.runs import Attempt, Link, Linked, Run, chain, runs_of
+from etl.derive.runs import Attempt, Link, Linked, Run, Streak, chain, runs_of, streaks
 
 START = datetime(2026, 1, 5, 20, 0, tzinfo=UTC)
 
@@ -153,6 +153,7 @@ def test_a_run_and_its_retries() -> None:
             first_session_uid="a",
             first_started_at=at(0),
             first_status="Failed",
+            final_session_id=2,
             final_ended_at=at(35),
             final_status="Warning",
             final_status_group="Warning",
@@ -160,7 +161,7 @@ def test_a_run_and_its_retries() -> None:
             retries=1,
             is_open=False,
         ),
-        Run("c", 3, "c", at(60), "Success", at(65), "Success", "Success", 1, 0, False),
+        Run("c", 3, "c", at(60), "Success", 3, at(65), "Success", "Success", 1, 0, False),
     ]
 
 
@@ -255,3 +256,19 @@ def test_the_order_of_arrival_does_not_matter(attempts: list[Attempt], random: A
 
 def _key(link: Link) -> tuple[int, str, int, int]:
     return link.session_id, link.chain_uid, link.retry_number, link.is_chain_final
+
+
+def test_failures_in_a_row() -> None:
+    found = runs(
+        attempt(1, 0, status="Failed"),
+        attempt(2, 60, status="Disconnected"),
+        attempt(3, 120, status="Stopped"),
+        attempt(4, 180, status="Failed"),
+        attempt(5, 240, None, "Running"),
+    )
+    since = at(-60)
+    assert streaks(found, Streak()) == [(1, at(0)), (2, at(0)), (2, at(0)), (3, at(0)), (3, at(0))]
+    assert streaks(found, Streak(2, since)) == [(3, since), (4, since), (4, since), (5, since), (5, since)]
+    for word in ("Success", "Warning"):
+        assert streaks(runs(attempt(1, 0, status=word)), Streak(2, since)) == [(0, None)]
+    assert streaks(runs(attempt(1, 0, status="NeverHeardOf")), Streak(2, since)) == [(2, since)]

@@ -216,6 +216,7 @@ def test_a_story_row_by_row(database: Database, estates: Settle) -> None:
         **edited,
         "last_status": "Success",
         **status,
+        "last_run_epoch": 1772440200,
         "extra": '{"tier":{"level":2}}',
         "e_tag": estate.world.jobs[A].e_tag,
         "api_version": "v8",

@@ -1,7 +1,14 @@
 """Every table, by area; this file must not define any itself."""
 
-from etl.warehouse.tables.derived import expected_run, job_day, repository_day, session_hour
-from etl.warehouse.tables.dimensions import calendar, hour_of_week, report_clock, run_status
+from etl.warehouse.tables.derived import (
+    expected_run,
+    job_day,
+    job_run,
+    repository_day,
+    session_baseline,
+    session_hour,
+)
+from etl.warehouse.tables.dimensions import calendar, data_dictionary, hour_of_week, report_clock, run_status
 from etl.warehouse.tables.jobs import (
     job,
     job_change,
@@ -11,7 +18,7 @@ from etl.warehouse.tables.jobs import (
     job_version_extra,
     volatile_field,
 )
-from etl.warehouse.tables.ledger import rejected_document, sync_cursor, sync_run, sync_run_stream
+from etl.warehouse.tables.ledger import bi_reader, rejected_document, sync_cursor, sync_run, sync_run_stream
 from etl.warehouse.tables.schedules import backup_window, backup_window_hour, schedule
 from etl.warehouse.tables.schema import metadata
 from etl.warehouse.tables.sessions import job_session, session_message
@@ -20,7 +27,9 @@ from etl.warehouse.tables.sources import dimension_change, organization, proxy, 
 __all__ = [
     "backup_window",
     "backup_window_hour",
+    "bi_reader",
     "calendar",
+    "data_dictionary",
     "dimension_change",
     "expected_run",
     "hour_of_week",
@@ -28,6 +37,7 @@ __all__ = [
     "job_change",
     "job_day",
     "job_link",
+    "job_run",
     "job_session",
     "job_status",
     "job_version",
@@ -43,6 +53,7 @@ __all__ = [
     "run_status",
     "schedule",
     "server",
+    "session_baseline",
     "session_hour",
     "session_message",
     "sync_cursor",

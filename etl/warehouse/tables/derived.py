@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Date, Double, Index, Integer, PrimaryKeyConstraint, SmallInteger
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    SmallInteger,
+)
 
 from etl.warehouse.tables.schema import column, define, flag, instant, reference
 from etl.warehouse.types import UtcDateTime, local_time, long_text, word
+
+_KEY = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _part_of_key(name: str, kind: type[UtcDateTime] | type[Date], comment: str) -> Column[object]:
@@ -37,12 +49,54 @@ expected_run = define(
     Index(None, "day"),  # what was missed in these days
 )
 
+job_run = define(
+    "job_run",
+    "One row per run: a first attempt and the retries after it",
+    column("first_session_id", _KEY, "First attempt of the run", nullable=False),
+    column("final_session_id", _KEY, "Last attempt of the run so far", nullable=False),
+    reference("server_id", "server", "The server"),
+    reference("job_id", "job", "The job"),
+    column("job_version_id", _KEY, "Definition in force at its start"),
+    *flag("is_version_certain", "no change of the job may have come before its start unseen", nullable=False),
+    column("organization_id", _KEY, "The organization of its job"),
+    column("repository_id", _KEY, "The repository that its first attempt wrote to"),
+    column("day", Date(), "Day of its first attempt in the reporting zone", nullable=False),
+    instant("first_started_at", "Start of the first attempt", nullable=False),
+    instant("final_ended_at", "End of the last attempt; NULL = not over, or never seen to end"),
+    column("final_ended_epoch", BigInteger(), "final_ended_at as seconds since 1970-01-01 UTC"),
+    column("first_attempt_status", word(), "How the first attempt ended, in the vendor's word"),
+    column("final_status", word(), "How the run ended, or Running; NULL = never seen to end"),
+    column("attempts", Integer(), "Attempts that are known", nullable=False),
+    *flag("is_first_attempt_success", "it ended with Success or Warning without a retry", nullable=False),
+    *flag("is_success_strict", "it ended with Success", nullable=False),
+    *flag("is_success_lenient", "it ended with Success or Warning", nullable=False),
+    *flag("is_failure", "it ended with Failed or Disconnected", nullable=False),
+    column("elapsed_seconds", Integer(), "From the first start to the last end, waiting included, in seconds"),
+    column("transferred_bytes", BigInteger(), "Bytes transferred by all attempts"),
+    column("failures_in_a_row", Integer(), "Failed runs since the last success, this one included", nullable=False),
+    instant("failing_since_at", "Start of the first of these failed runs; NULL = none"),
+    PrimaryKeyConstraint("first_session_id"),
+    ForeignKeyConstraint(["first_session_id"], ["job_session.id"]),
+    Index(None, "job_id", "first_started_at"),  # the last runs of one job; what followed a failure
+    Index(None, "day"),  # success rates and failures of some days
+)
+
+session_baseline = define(
+    "session_baseline",
+    "One row per run attempt with others of its job and type before it",
+    column("session_id", _KEY, "The run attempt", nullable=False),
+    column("baseline_seconds", Double(), "Mean duration of the 14 finished attempts before it", nullable=False),
+    PrimaryKeyConstraint("session_id"),
+    ForeignKeyConstraint(["session_id"], ["job_session.id"]),
+)
+
 session_hour = define(
     "session_hour",
     "One row per run attempt and hour of the server's clock in which it worked",
     reference("session_id", "job_session", "The run attempt"),
     _part_of_key("starts_at", UtcDateTime, "Start of this piece: the attempt's start or the full hour (UTC)"),
     reference("job_id", "job", "The job"),
+    instant("ends_at", "End of this piece: the attempt's end or the full hour"),
     column("busy_seconds", Integer(), "Seconds of work in this hour", nullable=False),
     column("hour_of_week", SmallInteger(), "0 = Sunday 00:00 .. 167, on the server's clock", nullable=False),
     *flag("is_allowed", "the window in force allows this hour; NULL = the time zone is not set"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, Column, Date, PrimaryKeyConstraint, SmallInteger
 
 from etl.warehouse.tables.schema import column, define, flag, instant
-from etl.warehouse.types import word
+from etl.warehouse.types import long_text, word
 
 
 def _number(name: str, comment: str) -> Column[int]:
@@ -66,12 +66,24 @@ run_status = define(
     PrimaryKeyConstraint("status"),
 )
 
+data_dictionary = define(
+    "data_dictionary",
+    "One row per table, view and column: what it means",
+    column("object_name", word(64), "Table or view", nullable=False),
+    column("column_name", word(64), "Column; empty for the table or view itself", nullable=False),
+    column("meaning", long_text(), "What it means", nullable=False),
+    column("unit", word(64), "Unit; NULL = a count, a key, a text"),
+    column("grain", long_text(), "What one row of the table or view is", nullable=False),
+    PrimaryKeyConstraint("object_name", "column_name"),
+)
+
 report_clock = define(
     "report_clock",
     "One row: the zone that days are cut in, and the newest observation",
     _number("id", "Always 1"),
     column("timezone", word(64), "Reporting time zone (IANA name)", nullable=False),
     instant("as_of_at", "Newest observation of any server"),
+    instant("week_ago_at", "Seven days before that: what came since is new"),
     PrimaryKeyConstraint("id"),
     CheckConstraint("id = 1", name="one_row"),
 )

@@ -66,6 +66,7 @@ job = define(
     column("version_number", Integer(), "Number of its latest version; 0 = stub", nullable=False),
     *_definition(),
     *_status(),
+    column("last_run_epoch", BigInteger(), "last_run_at as seconds since 1970-01-01 UTC"),
     column("extra", long_text(), "Unknown fields of the last reading, volatile ones too, as JSON text"),
     column("e_tag", BigInteger(), "The server's eTag, current only (v8)"),
     column("api_version", word(8), "API version of the last reading"),

@@ -89,3 +89,11 @@ sync_cursor = define(
     instant("updated_at", "When it last moved", nullable=False),
     PrimaryKeyConstraint("server_id", "stream"),
 )
+
+bi_reader = define(
+    "bi_reader",
+    "One row per database account that was given the right to read the reports",
+    column("account", word(128), "Name of the account: a role on PostgreSQL, user@host on MariaDB", nullable=False),
+    instant("granted_at", "When it was given the right", nullable=False),
+    PrimaryKeyConstraint("account"),
+)

@@ -55,6 +55,7 @@ job_session = define(
     ForeignKeyConstraint(["job_version_id", "job_id"], ["job_version.id", "job_version.job_id"]),
     Index(None, "job_id", "started_at"),  # every run of one job; the attempts around one
     Index(None, "day"),  # what failed last night; reports of a few days
+    Index(None, "repository_id", "day"),  # how much goes to each repository?
     Index(None, "server_id", "ended_at"),  # what still runs
     Index("ix_job_session_log_due", "server_id", "log_due"),  # whose log is to be read next
 )
@@ -69,6 +70,7 @@ session_message = define(
     column("message", long_text(), "What was logged", nullable=False),
     column("message_pattern", word(500), "The message with ids, addresses, numbers, paths and dates masked"),
     instant("logged_at", "When it was logged"),
+    instant("seen_at", "When it was logged; where the log does not tell, the end or the start of the attempt"),
     UniqueConstraint("session_id", "line_number"),
     Index(None, "message_pattern"),  # the most frequent causes
 )

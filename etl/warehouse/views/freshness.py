@@ -1,0 +1,101 @@
+"""How fresh each server's data is, by the database's own clock: alone of all views, or a dead service looked fresh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, and_, case, func, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+from etl.warehouse.tables import rejected_document, server, sync_run
+from etl.warehouse.views.names import MEANINGS
+from etl.warehouse.views.view import View, total, whole
+
+_DAY_SECONDS = 86_400
+
+
+class seconds_ago(GenericFunction[int]):  # noqa: N801 - a function of SQL
+    """Whole seconds from an instant to now, by the database's clock."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(seconds_ago, "sqlite")
+def _on_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
+    instant = compiler.process(element.clauses, **kw)
+    return f"(CAST(strftime('%s', 'now') AS INTEGER) - CAST(strftime('%s', {instant}) AS INTEGER))"
+
+
+@compiles(seconds_ago, "postgresql")
+def _on_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
+    instant = compiler.process(element.clauses, **kw)
+    return f"CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp() - {instant})) AS BIGINT)"
+
+
+@compiles(seconds_ago, "mysql", "mariadb")
+def _on_mariadb(element: Any, compiler: Any, **kw: Any) -> str:
+    instant = compiler.process(element.clauses, **kw)
+    return f"TIMESTAMPDIFF(SECOND, {instant}, UTC_TIMESTAMP(6))"
+
+
+def _is_recent(at: ColumnElement[Any]) -> ColumnElement[bool]:
+    return seconds_ago(at) < _DAY_SECONDS
+
+
+_is_look = sync_run.c.triggered_by != "rebuild"  # which reads the database alone
+_last_good = (
+    select(sync_run.c.id)
+    .where(sync_run.c.server_id == server.c.id, sync_run.c.status == "succeeded", _is_look)
+    .order_by(sync_run.c.started_at.desc(), sync_run.c.id.desc())
+    .limit(1)
+    .correlate(server)
+    .scalar_subquery()
+)
+_recent = (
+    select(
+        sync_run.c.server_id,
+        whole(func.count()).label("passes"),
+        total(case((sync_run.c.status.in_(("failed", "abandoned")), 1), else_=0)).label("failed_passes"),
+    )
+    .where(_is_look, _is_recent(sync_run.c.started_at))
+    .group_by(sync_run.c.server_id)
+    .subquery("recent")
+)
+_rejected = (
+    select(rejected_document.c.server_id, whole(func.count()).label("open"))
+    .where(rejected_document.c.resolved_at.is_(None))
+    .group_by(rejected_document.c.server_id)
+    .subquery("rejected")
+)
+_good = sync_run.alias("good")
+
+DATA_FRESHNESS = View(
+    "rpt_data_freshness",
+    "One row per server in use: how fresh its data is, by the database's clock",
+    select(
+        server.c.id.label("server_id"),
+        server.c.name.label("server_name"),
+        _good.c.finished_at.label("last_good_sync_at"),
+        seconds_ago(_good.c.finished_at).label("seconds_since_good_sync"),
+        func.coalesce(_recent.c.passes, 0).label("passes_24h"),
+        func.coalesce(_recent.c.failed_passes, 0).label("failed_passes_24h"),
+        func.coalesce(_rejected.c.open, 0).label("rejected_open"),
+        server.c.observed_at,
+    )
+    .select_from(
+        server.outerjoin(_good, and_(_good.c.id == _last_good, _good.c.server_id == server.c.id))
+        .outerjoin(_recent, _recent.c.server_id == server.c.id)
+        .outerjoin(_rejected, _rejected.c.server_id == server.c.id)
+    )
+    .where(server.c.retired_at.is_(None)),
+    {
+        **MEANINGS,
+        "last_good_sync_at": "End of the last pass that succeeded (UTC)",
+        "seconds_since_good_sync": "Seconds from then to now",
+        "passes_24h": "Passes that began in the last 24 hours",
+        "failed_passes_24h": "Those of them that failed or were abandoned",
+        "rejected_open": "Documents that could not be read and are not resolved",
+    },
+)

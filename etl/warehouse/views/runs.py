@@ -1,0 +1,166 @@
+"""Whole runs and the starts that were expected of them; it must not know single attempts but to find a copy."""
+
+from __future__ import annotations
+
+from sqlalchemy import and_, case, exists, func, not_, or_, select
+
+from etl.warehouse.tables import (
+    expected_run,
+    job,
+    job_run,
+    job_session,
+    job_version,
+)
+from etl.warehouse.views.names import MEANINGS, NAMES, named
+from etl.warehouse.views.view import View
+
+_LENIENT = ("Success", "Warning")
+_NOT_SIMPLY_MET = (
+    "met_late",
+    "failed",
+    "missed",
+    "overlapped",
+    "window_closed",
+    "disabled",
+    "not_observed",
+)
+
+RUN = View(
+    "rpt_run",
+    "One row per run: a first attempt and the retries after it",
+    select(
+        *NAMES,
+        job_run.c.first_started_at,
+        job_run.c.final_ended_at,
+        job_run.c.first_attempt_status,
+        job_run.c.final_status,
+        job_run.c.attempts,
+        job_run.c.is_first_attempt_success,
+        job_run.c.is_success_strict,
+        job_run.c.is_success_lenient,
+        job_run.c.is_failure,
+        job_run.c.elapsed_seconds,
+        job_run.c.transferred_bytes,
+        job_run.c.day,
+        job_version.c.version_number.label("job_version_number"),
+        job_run.c.is_version_certain,
+        job_run.c.failures_in_a_row,
+        job_run.c.first_session_id,
+        job_run.c.final_session_id,
+    ).select_from(named(job_run).outerjoin(job_version, job_version.c.id == job_run.c.job_version_id)),
+    {**MEANINGS, "job_version_number": "Number of the definition in force at its start"},
+)
+
+_last, _later = job_run.alias("last_failure"), job_run.alias("later_run")
+# The last failure of a streak is the one that no failure of the same streak follows.
+_goes_on = exists().where(
+    _later.c.job_id == _last.c.job_id,
+    _later.c.first_started_at > _last.c.first_started_at,
+    _later.c.is_failure == 1,
+    _later.c.failing_since_at == _last.c.failing_since_at,
+)
+_is_over = exists().where(
+    _later.c.job_id == _last.c.job_id,
+    _later.c.first_started_at > _last.c.first_started_at,
+    _later.c.is_success_lenient == 1,
+)
+
+FAILURE_STREAK = View(
+    "rpt_failure_streak",
+    "One row per job and streak of failed runs that no Success or Warning interrupts",
+    select(
+        *NAMES,
+        _last.c.failures_in_a_row,
+        _last.c.failing_since_at.label("first_failure_at"),
+        _last.c.first_started_at.label("last_failure_at"),
+        case((_is_over, 0), else_=1).label("is_still_failing"),
+    )
+    .select_from(named(_last))
+    .where(_last.c.is_failure == 1, not_(_goes_on)),
+    {
+        **MEANINGS,
+        "failures_in_a_row": "Failed runs of this streak",
+        "first_failure_at": "Start of its first failed run (UTC)",
+        "last_failure_at": "Start of its last failed run (UTC)",
+        "is_still_failing": "1 = no success has followed yet, 0 = it is over",
+    },
+)
+
+MISSED_RUN = View(
+    "rpt_missed_run",
+    "One row per expected start that is due and was not simply met; missed = nothing ran",
+    select(
+        *NAMES,
+        expected_run.c.expected_at,
+        expected_run.c.expected_local,
+        expected_run.c.day,
+        expected_run.c.outcome,
+        expected_run.c.lateness_seconds,
+        expected_run.c.reason,
+        job_version.c.version_number.label("job_version_number"),
+        expected_run.c.session_id,
+        expected_run.c.basis,
+    )
+    .select_from(named(expected_run, by_version=True))
+    .where(expected_run.c.outcome.in_(_NOT_SIMPLY_MET)),
+    {**MEANINGS, "job_version_number": "Number of the definition in force then"},
+)
+
+_copy_job, _copy, _copying = job.alias("copy_job"), job_session.alias("copy"), job_session.alias("copying")
+_next = job_run.alias("next_run")
+_next_ended_at = (
+    select(_next.c.final_ended_at)
+    .where(
+        _next.c.job_id == job_run.c.job_id,
+        _next.c.first_started_at > job_run.c.first_started_at,
+        _next.c.is_success_lenient == 1,
+    )
+    .order_by(_next.c.first_started_at)
+    .limit(1)
+    .correlate(job_run)
+    .scalar_subquery()
+)
+_copy_id = (
+    select(_copying.c.id)
+    .where(
+        _copying.c.job_id == _copy_job.c.id,
+        _copying.c.started_at >= job_run.c.final_ended_at,
+        _copying.c.status.in_(_LENIENT),
+        _copying.c.ended_at.is_not(None),
+        or_(_next_ended_at.is_(None), _copying.c.started_at < _next_ended_at),
+    )
+    .order_by(_copying.c.started_at, _copying.c.id)
+    .limit(1)
+    .correlate(_copy_job, job_run)
+    .scalar_subquery()
+)
+
+COPY_LAG = View(
+    "rpt_copy_lag",
+    "One row per copy job and run of its backup job that ended with Success or Warning: when it was copied",
+    select(
+        *NAMES,
+        func.coalesce(_copy_job.c.name, _copy_job.c.job_uid).label("copy_job_name"),
+        job_run.c.final_ended_at.label("backup_ended_at"),
+        _copy.c.ended_at.label("copied_at"),
+        (_copy.c.ended_epoch - job_run.c.final_ended_epoch).label("copy_lag_seconds"),
+        case((_copy.c.id.is_not(None), 1), else_=0).label("is_copied"),
+        _copy_job.c.id.label("copy_job_id"),
+        job_run.c.day,
+    )
+    .select_from(
+        named(job_run)
+        .join(_copy_job, and_(_copy_job.c.parent_job_id == job_run.c.job_id, _copy_job.c.kind == "copy"))
+        .outerjoin(_copy, _copy.c.id == _copy_id)
+    )
+    .where(job_run.c.is_success_lenient == 1, job_run.c.final_ended_at.is_not(None)),
+    {
+        **MEANINGS,
+        "copy_job_name": "Name of the copy job today",
+        "backup_ended_at": "End of the backup run (UTC)",
+        "copied_at": "End of the first successful copy after it and before that of the next backup run (UTC)",
+        "copy_lag_seconds": "From backup_ended_at to copied_at, in seconds",
+        "is_copied": "1 = it was copied, 0 = not, or not yet",
+        "copy_job_id": "The copy job",
+    },
+)

@@ -1,0 +1,74 @@
+"""What a view is: a name, a comment, one select for all databases, and what each column means; no view itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Column, ColumnElement, Double, Label, Select, Table, cast, func
+from sqlalchemy.schema import CreateView, DropView
+from sqlalchemy.types import TypeEngine
+
+
+class ViewColumn(NamedTuple):
+    """One column of a view."""
+
+    name: str
+    type: TypeEngine[Any]
+    comment: str
+
+
+@dataclass(frozen=True)
+class View:
+    """A view of the SQL contract.
+
+    ``comment`` says what a row is, ``meanings`` what the columns mean that are not columns of a table, or mean
+    something else there.
+    """
+
+    name: str
+    comment: str
+    select: Select[Any]
+    meanings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def table(self) -> Table:
+        """The view as something to select from."""
+        return self.creation.table
+
+    @property
+    def creation(self) -> CreateView:
+        return CreateView(self.select, self.name)
+
+    @property
+    def removal(self) -> DropView:
+        return DropView(self.table, if_exists=True)
+
+    @property
+    def columns(self) -> Iterator[ViewColumn]:
+        """Yield the columns in order, each with its meaning."""
+        for each in self.select.selected_columns:
+            source = each.element if isinstance(each, Label) else each
+            comment = source.comment if isinstance(source, Column) else None
+            yield ViewColumn(each.name, each.type, self.meanings.get(each.name) or comment or "")
+
+
+def whole(expression: ColumnElement[Any]) -> ColumnElement[int]:
+    """Make a 64-bit integer: PostgreSQL sums those to numeric, MariaDB to decimal."""
+    return cast(expression, BigInteger)
+
+
+def total(expression: ColumnElement[Any]) -> ColumnElement[int]:
+    """Add up whole numbers of a group; nothing at all is 0."""
+    return whole(func.coalesce(func.sum(expression), 0))
+
+
+def real(expression: ColumnElement[Any]) -> ColumnElement[float]:
+    """Make a double: MariaDB divides decimals to four places."""
+    return cast(expression, Double)
+
+
+def percentage(part: ColumnElement[Any], of: ColumnElement[Any]) -> ColumnElement[float]:
+    """Return 100 x part / of as a double; NULL where there is nothing to divide by."""
+    return real(part) * 100.0 / func.nullif(real(of), 0.0)
