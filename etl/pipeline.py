@@ -23,7 +23,7 @@ from etl.load.identity import Identity
 from etl.load.ledger import Clock, system_clock
 from etl.load.sessions import Zones
 from etl.passes import Pass, SyncResult, open_pass
-from etl.streams.derived import derive
+from etl.streams.derived import derive, keep_dimensions
 from etl.streams.infrastructure import sync_infrastructure
 from etl.streams.messages import sync_messages
 from etl.streams.sessions import sync_sessions
@@ -93,6 +93,8 @@ def sync(
                 sync_messages(this, client, limit=settings.sync.logs_per_pass, at_once=at_once, progress=progress)
         if "sessions" in server.streams:
             derive(this, zones, settings, progress)
+        else:
+            keep_dimensions(this, zones.reporting)
     return this.result(client.version)
 
 

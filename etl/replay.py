@@ -19,7 +19,7 @@ from etl.load.ledger import Clock, system_clock
 from etl.load.rejections import OpenRejection, open_rejections
 from etl.passes import Pass, SyncResult, open_pass
 from etl.pipeline import SyncOptions, signed_in, zones_of
-from etl.streams.derived import derive
+from etl.streams.derived import derive, keep_dimensions
 from etl.streams.infrastructure import sync_infrastructure
 from etl.streams.sessions import STREAM as SESSIONS
 from etl.streams.sessions import ask_for_sessions
@@ -71,6 +71,7 @@ def load_file(
                 this.assert_unchanged(walk, last)
             else:
                 this.load(walk)
+        keep_dimensions(this, settings.reporting_zone)
     return this.result(api_version)
 
 

@@ -164,7 +164,8 @@ def test_the_seed_document(database: Database, tmp_path: Path) -> None:
     again = desk.data()
     assert outcome(desk.load(seed(), 1)) == ("succeeded", ("jobs", 1, 0, 0, 1, 0, 0))
     again_later = desk.data()
-    assert {name for name in again if again[name] != again_later[name]} == {"server", "job"}  # when it was observed
+    # when it was observed
+    assert {name for name in again if again[name] != again_later[name]} == {"server", "job", "report_clock"}
     assert desk.rows(job.c.last_seen_at, job.c.changed_at) == [(at(1), NOW)]
 
 
@@ -220,7 +221,11 @@ def test_a_rejected_file_leaves_the_job_as_it_was(desk: Desk) -> None:
     before = desk.data()
     assert outcome(desk.load(seed(hours=3, name="Renamed"), 1)) == ("partial", ("jobs", 1, 0, 0, 0, 0, 1))
     after = desk.data()
-    assert {name for name in before if before[name] != after[name]} == {"server", "rejected_document"}
+    assert {name for name in before if before[name] != after[name]} == {
+        "server",
+        "rejected_document",
+        "report_clock",
+    }
     assert desk.rows(job.c.last_seen_at) == [(NOW,)]
 
 

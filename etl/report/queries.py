@@ -9,68 +9,34 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Select, and_, or_, select
 
 from etl.errors import UsageError
-from etl.report.runs import Row, runs_of_job
 from etl.warehouse.engine import reading
-from etl.warehouse.tables import (
-    job,
-    job_change,
-    job_status,
-    job_version,
-    organization,
-    rejected_document,
-    repository,
-    schedule,
-    server,
-)
+from etl.warehouse.tables import job, job_change, job_version, rejected_document, server
+from etl.warehouse.views.jobs import JOB_CURRENT, JOB_HISTORY
+from etl.warehouse.views.runs import RUN
 
-# rpt_job_history: job, status interval with its version; names as they were then.
-JOB_HISTORY = (
-    select(
-        server.c.id.label("server_id"),
-        server.c.name.label("server_name"),
-        organization.c.id.label("organization_id"),
-        func.coalesce(organization.c.name, organization.c.organization_uid, "(unknown)").label("organization_name"),
-        repository.c.id.label("repository_id"),
-        func.coalesce(repository.c.name, repository.c.repository_uid, "(unknown)").label("repository_name"),
-        job.c.id.label("job_id"),
-        func.coalesce(job_version.c.name, job.c.job_uid).label("job_name"),
-        job.c.kind.label("job_kind"),
-        job_status.c.valid_from,
-        job_status.c.valid_to,
-        job_status.c.is_current,
-        job_version.c.version_number.label("job_version_number"),
-        job_status.c.last_status,
-        job_status.c.last_run_at,
-        job_status.c.next_run_at,
-        job_version.c.is_enabled,
-        schedule.c.schedule_text,
-        job.c.job_uid,
-    )
-    .select_from(job_status)
-    .join(job_version, job_version.c.id == job_status.c.job_version_id)
-    .join(job, job.c.id == job_status.c.job_id)
-    .join(server, server.c.id == job.c.server_id)
-    .outerjoin(organization, organization.c.id == job_version.c.organization_id)
-    .outerjoin(repository, repository.c.id == job_version.c.repository_id)
-    .outerjoin(schedule, schedule.c.id == job_version.c.schedule_id)
-)
+Row = dict[str, Any]
+
+_history, _current, _run = JOB_HISTORY.table, JOB_CURRENT.table, RUN.table
 
 
 def jobs(engine: Engine, as_of: datetime | None = None) -> list[Row]:
-    """List the jobs in force now, or, per job, as of its last observation at or before ``as_of``."""
-    statement = JOB_HISTORY.order_by(server.c.name, job_version.c.name, job.c.job_uid)
-    if as_of is None:
-        return _rows(engine, statement.where(job_status.c.is_current == 1))
-    return _rows(engine, statement.where(_contains(as_of)))
+    """List the jobs in force now, or, per job, as of its last observation at or before ``as_of``.
+
+    The columns are those of rpt_job_history; now, those of rpt_job_current follow.
+    """
+    order = (_history.c.server_name, _history.c.job_name, _history.c.job_uid)
+    if as_of is not None:
+        return _rows(engine, select(_history).where(_contains(as_of)).order_by(*order))
+    more = [each for each in _current.c if each.name not in _history.c]
+    now = select(_history, *more).outerjoin_from(_history, _current, _current.c.job_id == _history.c.job_id)
+    return _rows(engine, now.where(_history.c.is_current == 1).order_by(*order))
 
 
 def _contains(instant: datetime) -> ColumnElement[bool]:
-    return and_(
-        job_status.c.valid_from <= instant, or_(job_status.c.valid_to.is_(None), job_status.c.valid_to > instant)
-    )
+    return and_(_history.c.valid_from <= instant, or_(_history.c.valid_to.is_(None), _history.c.valid_to > instant))
 
 
 def history(engine: Engine, name_or_uid: str) -> dict[str, list[Row]]:
@@ -93,11 +59,12 @@ def history(engine: Engine, name_or_uid: str) -> dict[str, list[Row]]:
         .where(job_change.c.job_id == job_id)
         .order_by(job_change.c.detected_at, job_change.c.id)
     )
-    statuses = JOB_HISTORY.where(job.c.id == job_id).order_by(job_status.c.valid_from)
+    statuses = select(_history).where(_history.c.job_id == job_id).order_by(_history.c.valid_from)
+    runs = select(_run).where(_run.c.job_id == job_id).order_by(_run.c.first_started_at, _run.c.first_session_id)
     return {
         "changes": _rows(engine, changes),
         "statuses": _rows(engine, statuses),
-        "runs": runs_of_job(engine, job_id),
+        "runs": _rows(engine, runs),
     }
 
 

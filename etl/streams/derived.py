@@ -59,6 +59,12 @@ def derive(this: Pass, zones: Zones, settings: Settings, progress: Progress | No
         write_cursor(connection, server_id, _CURSOR, cursor, at)
 
 
+def keep_dimensions(this: Pass, zone: ZoneInfo) -> None:
+    """Write what reports share, after a pass from which nothing else is derived."""
+    with ledger.fenced(this.engine, this.run) as connection:
+        write_dimensions(connection, zone, this.observation.at)
+
+
 def rebuild(engine: Engine, settings: Settings, clock: Clock, progress: Progress | None = None) -> list[str]:
     """Cut the days of all servers in the reporting zone of the settings, derive everything again, and name them.
 

@@ -130,6 +130,9 @@ def test_runs_have_the_columns_of_the_contract(run: Run, job_uid: str) -> None:
             "is_failure": 0,
             "elapsed_seconds": 4500,
             "transferred_bytes": 1234,
+            "failures_in_a_row": 0,
+            "first_session_id": 1,
+            "final_session_id": 2,
         },
         {
             **names,
@@ -146,6 +149,9 @@ def test_runs_have_the_columns_of_the_contract(run: Run, job_uid: str) -> None:
             "is_failure": 0,
             "elapsed_seconds": 90,
             "transferred_bytes": 0,
+            "failures_in_a_row": 0,
+            "first_session_id": 3,
+            "final_session_id": 3,
         },
         {
             **names,
@@ -162,6 +168,9 @@ def test_runs_have_the_columns_of_the_contract(run: Run, job_uid: str) -> None:
             "is_failure": 0,
             "elapsed_seconds": None,
             "transferred_bytes": 0,
+            "failures_in_a_row": 0,
+            "first_session_id": 4,
+            "final_session_id": 4,
         },
         {
             **names,
@@ -178,6 +187,9 @@ def test_runs_have_the_columns_of_the_contract(run: Run, job_uid: str) -> None:
             "is_failure": 0,
             "elapsed_seconds": None,
             "transferred_bytes": 0,
+            "failures_in_a_row": 0,
+            "first_session_id": 5,
+            "final_session_id": 5,
         },
     ]
 

@@ -129,15 +129,17 @@ def test_the_columns_are_those_of_the_contract(run: Run) -> None:
         "last_session_ended_at",
         "last_duration_seconds",
         "last_success_at",
+        "last_success_strict_at",
+        "seconds_since_success",
         "failures_in_a_row",
-        "runs_missed",
-        "observed_at",
-        "job_uid",
-        "first_seen_at",
-        "state",
         "is_running",
         "running_seconds",
-        "seconds_since_success",
+        "baseline_seconds",
+        "observed_at",
+        "job_uid",
+        "state",
+        "runs_missed",
+        "first_seen_at",
     ]
 
 

@@ -61,7 +61,7 @@ _runs_missed = (
     .where(
         expected_run.c.job_id == job.c.id,
         expected_run.c.outcome == "missed",
-        or_(_last.c.started_at.is_(None), expected_run.c.expected_at > _last.c.started_at),
+        expected_run.c.expected_at >= func.coalesce(_last.c.started_at, job.c.first_seen_at),
     )
     .correlate(job, _last)
     .scalar_subquery()
@@ -110,7 +110,7 @@ JOB_CURRENT = View(
         _success.c.ended_at.label("last_success_at"),
         _strictly.c.ended_at.label("last_success_strict_at"),
         (server.c.observed_epoch - _success.c.ended_epoch).label("seconds_since_success"),
-        job_run.c.failures_in_a_row,
+        func.coalesce(job_run.c.failures_in_a_row, 0).label("failures_in_a_row"),
         case((or_(_session_runs, _job_runs), 1), else_=0).label("is_running"),
         case(
             (_session_runs, server.c.observed_epoch - _last.c.started_epoch),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Double, Label, Select, Table, cast, func
@@ -37,7 +38,7 @@ class View:
         """The view as something to select from."""
         return self.creation.table
 
-    @property
+    @cached_property
     def creation(self) -> CreateView:
         return CreateView(self.select, self.name)
 
