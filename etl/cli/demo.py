@@ -42,33 +42,27 @@ SELECT (SELECT COUNT(*) FROM job) AS jobs, (SELECT COUNT(*) FROM job WHERE remov
        (SELECT COUNT(*) FROM job_version) AS versions, (SELECT COUNT(*) FROM job_status) AS status_intervals,
        (SELECT COUNT(*) FROM job_session) AS sessions, (SELECT COUNT(*) FROM sync_run) AS passes""",
     "Is it getting worse?": """\
-SELECT calendar.iso_week_label AS week, SUM(job_day.runs) AS runs, SUM(job_day.runs_failed) AS failed,
-       SUM(job_day.runs_missed) AS missed,
-       ROUND(100.0 * SUM(job_day.runs_success + job_day.runs_warning) / NULLIF(SUM(job_day.runs), 0), 1) AS success_pct
-FROM job_day JOIN calendar ON calendar.day = job_day.day
-GROUP BY calendar.iso_week_label ORDER BY week""",
+SELECT iso_week_label AS week, SUM(runs) AS runs, SUM(runs_failed) AS failed, SUM(runs_missed) AS missed,
+       ROUND(100.0 * SUM(runs_success + runs_warning) / NULLIF(SUM(runs), 0), 1) AS success_pct
+FROM rpt_status_trend_daily GROUP BY iso_week_label ORDER BY week""",
     "What should have run and did not": """\
-SELECT job.name AS job_name, schedule.schedule_text, COUNT(*) AS missed, MAX(expected_run.expected_at) AS last_missed_at
-FROM expected_run JOIN job ON job.id = expected_run.job_id
-JOIN job_version ON job_version.id = expected_run.job_version_id
-JOIN schedule ON schedule.id = job_version.schedule_id
-WHERE expected_run.outcome = 'missed'
-GROUP BY job.id, job.name, schedule.schedule_text ORDER BY last_missed_at DESC, job_name LIMIT 5""",
+SELECT rpt_missed_run.job_name, rpt_schedule.schedule_text, COUNT(*) AS missed,
+       MAX(rpt_missed_run.expected_at) AS last_missed_at
+FROM rpt_missed_run JOIN rpt_schedule ON rpt_schedule.job_id = rpt_missed_run.job_id
+WHERE rpt_missed_run.outcome = 'missed'
+GROUP BY rpt_missed_run.job_id, rpt_missed_run.job_name, rpt_schedule.schedule_text
+ORDER BY last_missed_at DESC, rpt_missed_run.job_name LIMIT 5""",
     "The jobs that failed most often": """\
-SELECT job.name AS job_name, SUM(job_day.runs) AS runs, SUM(job_day.runs_failed) AS failed,
-       ROUND(100.0 * SUM(job_day.runs_failed) / SUM(job_day.runs), 1) AS failed_pct
-FROM job_day JOIN job ON job.id = job_day.job_id
-GROUP BY job.id, job.name HAVING SUM(job_day.runs_failed) > 0 ORDER BY failed DESC, job_name LIMIT 5""",
+SELECT job_name, SUM(runs) AS runs, SUM(runs_failed) AS failed,
+       ROUND(100.0 * SUM(runs_failed) / SUM(runs), 1) AS failed_pct
+FROM rpt_job_day GROUP BY job_id, job_name HAVING SUM(runs_failed) > 0 ORDER BY failed DESC, job_name LIMIT 5""",
     "Why did runs fail?": """\
-SELECT session_message.message_pattern, COUNT(*) AS occurrences, COUNT(DISTINCT job_session.job_id) AS jobs_affected
-FROM session_message JOIN job_session ON job_session.id = session_message.session_id
-WHERE session_message.severity = 'Error' AND session_message.message_pattern NOT LIKE 'Job finished with error%'
-GROUP BY session_message.message_pattern ORDER BY occurrences DESC, session_message.message_pattern LIMIT 5""",
+SELECT message_pattern, occurrences, jobs_affected FROM rpt_error_top
+WHERE severity = 'Error' AND message_pattern NOT LIKE 'Job finished with error%'
+ORDER BY occurrences DESC, message_pattern LIMIT 5""",
     "What administrators changed last": """\
-SELECT job_change.detected_at, job.name AS job_name, job_change.change_type, job_change.field,
-       job_change.old_value, job_change.new_value
-FROM job_change JOIN job ON job.id = job_change.job_id
-WHERE job_change.not_before IS NOT NULL ORDER BY job_change.detected_at DESC, job_change.id DESC LIMIT 12""",
+SELECT detected_at, job_name, change_type, field, old_value, new_value FROM rpt_job_change
+WHERE not_before IS NOT NULL ORDER BY detected_at DESC, job_name, field LIMIT 12""",
 }
 
 

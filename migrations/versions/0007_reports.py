@@ -206,6 +206,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_job_run_day"), "job_run", ["day"], unique=False, if_not_exists=True)
 
     op.create_index(
+        op.f("ix_job_run_first_started_at"), "job_run", ["first_started_at"], unique=False, if_not_exists=True
+    )
+
+    op.create_index(
         op.f("ix_job_run_job_id_first_started_at"),
         "job_run",
         ["job_id", "first_started_at"],
@@ -237,6 +241,12 @@ def upgrade() -> None:
         mysql_default_charset="utf8mb4",
         mysql_engine="InnoDB",
         if_not_exists=True,
+    )
+
+    op.create_index(op.f("ix_job_session_started_at"), "job_session", ["started_at"], unique=False, if_not_exists=True)
+
+    op.create_index(
+        op.f("ix_expected_run_expected_at"), "expected_run", ["expected_at"], unique=False, if_not_exists=True
     )
 
     op.create_index(
@@ -295,6 +305,8 @@ def downgrade() -> None:
         ("job", "last_run_epoch"),
     ):
         op.drop_column(table, column)
+    op.drop_index(op.f("ix_expected_run_expected_at"), "expected_run", if_exists=True)
+    op.drop_index(op.f("ix_job_session_started_at"), "job_session", if_exists=True)
     if op.get_bind().dialect.name in ("mysql", "mariadb"):  # the foreign key needs one; there was one of that name
         op.create_index("fk_job_session_repository_id", "job_session", ["repository_id"], if_not_exists=True)
     op.drop_index(op.f("ix_job_session_repository_id_day"), "job_session", if_exists=True)

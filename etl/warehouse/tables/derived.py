@@ -47,6 +47,7 @@ expected_run = define(
     PrimaryKeyConstraint("job_id", "expected_at"),
     Index(None, "server_id", "outcome", "expected_at"),  # what is still open
     Index(None, "day"),  # what was missed in these days
+    Index(None, "expected_at"),  # dashboards, which filter by time
 )
 
 job_run = define(
@@ -79,6 +80,7 @@ job_run = define(
     ForeignKeyConstraint(["first_session_id"], ["job_session.id"]),
     Index(None, "job_id", "first_started_at"),  # the last runs of one job; what followed a failure
     Index(None, "day"),  # success rates and failures of some days
+    Index(None, "first_started_at"),  # dashboards, which filter by time
 )
 
 session_baseline = define(

@@ -55,6 +55,7 @@ job_session = define(
     ForeignKeyConstraint(["job_version_id", "job_id"], ["job_version.id", "job_version.job_id"]),
     Index(None, "job_id", "started_at"),  # every run of one job; the attempts around one
     Index(None, "day"),  # what failed last night; reports of a few days
+    Index(None, "started_at"),  # dashboards, which filter by time
     Index(None, "repository_id", "day"),  # how much goes to each repository?
     Index(None, "server_id", "ended_at"),  # what still runs
     Index("ix_job_session_log_due", "server_id", "log_due"),  # whose log is to be read next
