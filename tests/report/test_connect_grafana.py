@@ -154,7 +154,7 @@ def test_every_panel_shows_something_of_a_demo(empty_database: Database, tmp_pat
         with pytest.raises(UsageError, match="no data source for SQLite"):
             files(target)
         return
-    demo = [sys.executable, "-m", "etl", "demo", "--database", empty_database.url, "--jobs", "8", "--weeks", "1"]
+    demo = [sys.executable, "-m", "etl", "demo", "--database", empty_database.url, "--jobs", "12", "--weeks", "1"]
     subprocess.run(demo, cwd=tmp_path, capture_output=True, check=True)
     until = datetime.now(UTC)
     with empty_database.engine.connect() as connection:
