@@ -24,6 +24,7 @@
     │   ├── WarehouseUnreachable   1  no connection, no rights, read-only
     │   ├── RevisionMismatch       1  the schema is newer than this program, or needs an upgrade first
     │   └── LostLock               5  another process took this pass over
+    ├── ExportFailed               1  the folder of an export cannot be written
     └── Locked                     5  another process works on the same server or database
 """
 
@@ -147,6 +148,10 @@ class LostLock(WarehouseError):
     """Another process took this pass over; nothing more is written."""
 
     exit_code = 5
+
+
+class ExportFailed(Vb365EtlError):
+    """The folder of an export cannot be written."""
 
 
 class Locked(Vb365EtlError):

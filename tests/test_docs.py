@@ -18,6 +18,7 @@ from etl.cli.setup import EXAMPLE
 from etl.config import STREAMS, load_settings
 from etl.errors import worst
 from etl.warehouse.tables import metadata
+from etl.warehouse.views import VIEWS
 from tests.lab import own_folder, run
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
@@ -168,6 +169,11 @@ def test_variables_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_table_is_described() -> None:
     rows = [row.split("|")[1] for row in section("Tables").splitlines() if row.startswith("| `")]
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(metadata.tables)
+
+
+def test_every_view_is_described() -> None:
+    rows = [row.split("|")[1].strip(" `") for row in section("Views").splitlines() if row.startswith("| `")]
+    assert rows == [view.name for view in VIEWS]
 
 
 def test_the_sql_of_the_readme_runs_on_a_demo() -> None:

@@ -185,6 +185,16 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """Open one read transaction: all of its queries see the same instant, whatever passes write meanwhile."""
+    with reachable(engine), engine.connect() as connection:
+        if engine.dialect.name != "sqlite":  # there every transaction is one
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Open one write transaction: committed at the end, rolled back by any exception (SQLite: BEGIN IMMEDIATE)."""
     with reachable(engine), engine.connect() as connection:

@@ -35,3 +35,12 @@ def test_the_sessions_benchmark_measures_the_first_load_and_the_pass_after_it() 
         f"3 jobs, {sessions[1]} sessions, v8, sqlite: first load ..",
         f"3 jobs, {sessions[1]} sessions, v8, sqlite: following pass ..",
     ]
+
+
+def test_the_export_benchmark_measures_an_export_and_the_next() -> None:
+    assert measured("export_load.py", "--sessions", "2400", "--databases", "sqlite") == [
+        "2400 sessions, sqlite, parquet: first ..",
+        "2400 sessions, sqlite, parquet: nothing new ..",
+        "2400 sessions, sqlite, csv: first ..",
+        "2400 sessions, sqlite, csv: nothing new ..",
+    ]

@@ -1,0 +1,89 @@
+"""The command that writes the database into files for a lake; it must not know how a file is written."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etl.cli.options import Config, Json, open_database, open_settings, parse_when
+from etl.cli.output import print_json, print_table, progress
+from etl.errors import UsageError
+
+_COLUMNS = ("table", "files", "files_written", "rows", "bytes")
+
+
+class FileFormat(StrEnum):
+    """What the files are."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+
+
+def export(
+    context: typer.Context,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="The folder: new, empty, or with an export in it, of which only files that differ are replaced.",
+        ),
+    ],
+    file_format: Annotated[
+        FileFormat,
+        typer.Option(
+            "--format",
+            help="Parquet needs pyarrow: the extra 'parquet'. In CSV a text that begins with = + - @, a tab or a "
+            "carriage return gets an apostrophe before it, or a spreadsheet would compute it; numbers stay numbers. "
+            'NULL is an empty cell, an empty text is "".',
+        ),
+    ],
+    tables: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tables",
+            metavar="NAME ...",
+            help="Which tables and views. Default: all tables, without documents as the server sent them and fields "
+            "not known yet; and what the folder holds already.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="WHEN",
+            help="Leave alone the months before the one of this ISO date or time (without a zone: the reporting "
+            "zone). Default: every month is compared, so that nothing is missed.",
+        ),
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Write tables into files for a data lake: facts a file a month, the others a file each, all as of one instant."""
+    from etl.report import export as report
+
+    names = _names(tables or [], context.args)
+    settings = open_settings(context, config)
+    zone = settings.reporting_zone
+    when = parse_when(since, zone) if since is not None else None
+    engine = open_database(settings)
+    with progress() as shown:
+        rows = report.export(engine, out, file_format.value, zone, names=names, since=when, report=shown)
+    if json:
+        print_json(rows)
+        return
+    written = sum(row["files_written"] for row in rows)
+    print_table(f"{written} files written into {out}", _COLUMNS, rows, zone)
+
+
+def _names(tables: list[str], more_tables: list[str]) -> list[str]:
+    """Put together ``--tables a b``, ``--tables a --tables b`` and ``--tables a,b``."""
+    if more_tables and not tables:
+        raise UsageError(
+            f"{more_tables[0]!r} is not expected here", hint="name tables and views with --tables NAME ..."
+        )
+    names = [name.strip() for each in (*tables, *more_tables) for name in each.split(",")]
+    return [name.encode("utf-8", "replace").decode() for name in names]
