@@ -79,6 +79,7 @@ def test_the_readme_names_commands() -> None:
         "db current",
         "db check",
         "db rebuild",
+        "export",
         "connect",
         "simulate",
     }
@@ -97,7 +98,15 @@ def test_every_command_of_the_readme_parses(words: list[str]) -> None:
 def test_every_option_of_the_readme_exists() -> None:
     options = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", re.sub(r"^```.*?^```", "", README, flags=re.M | re.S)))
     known = {"--config", "--json", "--debug", "--version"}
-    commands = (("sync",), ("jobs",), ("status",), ("db", "rebuild"), ("connect",), ("simulate",))
+    commands = (
+        ("sync",),
+        ("jobs",),
+        ("status",),
+        ("db", "rebuild"),
+        ("export",),
+        ("connect",),
+        ("simulate",),
+    )
     helps = "".join(run(*command, "--help").stdout for command in commands)
     assert options - known - set(re.findall(r"--[a-z][a-z-]+", helps)) == set()
 
