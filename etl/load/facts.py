@@ -46,9 +46,9 @@ ATTEMPT_COLUMNS = (
     "ended_local",
 )
 
-_ATTEMPT = select(*(job_session.c[name] for name in ATTEMPT_COLUMNS), session_baseline.c.baseline_seconds).select_from(
-    job_session.outerjoin(session_baseline, session_baseline.c.session_id == job_session.c.id)
-)
+_FIGURES = select(*(job_session.c[name] for name in ATTEMPT_COLUMNS), session_baseline.c.baseline_seconds)
+_HAS_BASELINE = session_baseline.c.session_id == job_session.c.id
+_ATTEMPT = _FIGURES.select_from(job_session.outerjoin(session_baseline, _HAS_BASELINE))
 
 _SOME_DAYS = timedelta(days=8)
 _COUNTED_TO = 100_000  # attempts; to count them all would cost what it saves
@@ -157,7 +157,9 @@ def _attempts(connection: Connection, server_id: int, job_ids: Sequence[int], si
         .correlate(job)
         .scalar_subquery()
     )
-    before = _ATTEMPT.join(job, job_session.c.id == last).where(is_among(connection, job.c.id, job_ids))
+    # In this order: SQLAlchemy takes other joins over a subquery for a cartesian product on MariaDB, and warns.
+    of_each_job = job.join(job_session, job_session.c.id == last).outerjoin(session_baseline, _HAS_BASELINE)
+    before = _FIGURES.select_from(of_each_job).where(is_among(connection, job.c.id, job_ids))
     yield from connection.execute(before).mappings()
 
 
