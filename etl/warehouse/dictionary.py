@@ -11,7 +11,8 @@ from etl.warehouse.tables import data_dictionary, metadata
 from etl.warehouse.views import VIEWS
 
 # The end (or the beginning) of a name tells the unit; the first that fits counts.
-_UNITS = (
+_UNITS: tuple[tuple[str, str | None], ...] = (
+    ("_in_a_row_at_end", None),
     ("_bytes_per_second", "bytes/s"),
     ("_items_per_second", "items/s"),
     ("bytes_per_second", "bytes/s"),
@@ -24,6 +25,7 @@ _UNITS = (
     ("_minutes", "minutes"),
     ("_offset", "minutes"),
     ("_bytes", "bytes"),
+    ("bytes_received", "bytes"),
     ("_pct_strict", "percent"),
     ("_pct_lenient", "percent"),
     ("_pct", "percent"),
@@ -65,7 +67,7 @@ def entries() -> Iterator[Entry]:
 
 def unit_of(name: str) -> str | None:
     """Tell the unit that a column's name implies; None = a count, a key, a text."""
-    if name.startswith("is_"):
+    if name.startswith(("is_", "will_be_")):
         return "1 or 0"
     if name.startswith("seconds_"):
         return "seconds"

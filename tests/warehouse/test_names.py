@@ -1,4 +1,4 @@
-"""No table or column has a name that any of the databases reserves: people write SQL against them by hand."""
+"""No table, view or column has a name that any of the databases reserves: people write SQL against them by hand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import pytest
 from sqlalchemy import Engine, exc, text
 
 from etl.warehouse.tables import metadata
+from etl.warehouse.views import VIEWS
 from tests.conftest import Database
 
-TABLES = sorted(metadata.tables)
-COLUMNS = sorted({column.name for table in metadata.tables.values() for column in table.columns})
+TABLES = sorted({*metadata.tables, *(view.name for view in VIEWS)})
+COLUMNS = sorted(
+    {column.name for table in metadata.tables.values() for column in table.columns}
+    | {column.name for view in VIEWS for column in view.columns}
+)
 
 
 def use_unquoted(engine: Engine, tables: Collection[str], columns: Collection[str]) -> None:

@@ -46,7 +46,8 @@ HOUR_HEATMAP = View(
 
 
 # Pieces of attempts are cut at full hours, so that each hour is counted by itself. A piece steps in at its start and
-# out at its end, which comes first where another one starts at that instant.
+# out at its end, which comes first where another one starts at that instant: one that began and ended at an instant
+# is counted, but never beside others.
 _steps = union_all(
     select(
         session_hour.c.day,
@@ -85,7 +86,7 @@ CONCURRENCY = View(
         _counted.c.day,
         _counted.c.hour,
         whole(func.count(_counted.c.session_id.distinct())).label("sessions_active"),
-        whole(func.max(_counted.c.active)).label("sessions_peak"),
+        whole(case((func.max(_counted.c.active) < 1, 1), else_=func.max(_counted.c.active))).label("sessions_peak"),
         whole(func.count(_counted.c.job_id.distinct())).label("jobs_active"),
         total(_counted.c.busy_seconds).label("busy_seconds"),
     ).group_by(_counted.c.day, _counted.c.hour),

@@ -25,7 +25,7 @@ from etl.warehouse.tables import (
     session_baseline,
 )
 from etl.warehouse.views.names import MEANINGS, NAMES, ORGANIZATION_NAME, PROXY_NAME, REPOSITORY_NAME, named, named_job
-from etl.warehouse.views.view import View, whole
+from etl.warehouse.views.view import View, not_negative, whole
 
 _MASKED = "***"  # values of fields that nobody knows may be anything
 _LENIENT = ("Success", "Warning")
@@ -109,12 +109,12 @@ JOB_CURRENT = View(
         _last.c.duration_seconds.label("last_duration_seconds"),
         _success.c.ended_at.label("last_success_at"),
         _strictly.c.ended_at.label("last_success_strict_at"),
-        (server.c.observed_epoch - _success.c.ended_epoch).label("seconds_since_success"),
+        not_negative(server.c.observed_epoch - _success.c.ended_epoch).label("seconds_since_success"),
         func.coalesce(job_run.c.failures_in_a_row, 0).label("failures_in_a_row"),
         case((or_(_session_runs, _job_runs), 1), else_=0).label("is_running"),
         case(
-            (_session_runs, server.c.observed_epoch - _last.c.started_epoch),
-            (_job_runs, server.c.observed_epoch - job.c.last_run_epoch),
+            (_session_runs, not_negative(server.c.observed_epoch - _last.c.started_epoch)),
+            (_job_runs, not_negative(server.c.observed_epoch - job.c.last_run_epoch)),
         ).label("running_seconds"),
         session_baseline.c.baseline_seconds,
         server.c.observed_at,

@@ -52,12 +52,13 @@ RUN = View(
 )
 
 _last, _later = job_run.alias("last_failure"), job_run.alias("later_run")
-# The last failure of a streak is the one that no failure of the same streak follows.
+# The last failure of a streak is the one that no failure of the same streak follows, nor one at the same instant.
 _goes_on = exists().where(
     _later.c.job_id == _last.c.job_id,
-    _later.c.first_started_at > _last.c.first_started_at,
+    _later.c.first_started_at >= _last.c.first_started_at,
     _later.c.is_failure == 1,
     _later.c.failing_since_at == _last.c.failing_since_at,
+    _later.c.failures_in_a_row > _last.c.failures_in_a_row,
 )
 _is_over = exists().where(
     _later.c.job_id == _last.c.job_id,
@@ -73,7 +74,7 @@ FAILURE_STREAK = View(
         _last.c.failures_in_a_row,
         _last.c.failing_since_at.label("first_failure_at"),
         _last.c.first_started_at.label("last_failure_at"),
-        case((_is_over, 0), else_=1).label("is_still_failing"),
+        case((or_(_is_over, job.c.removed_at.is_not(None)), 0), else_=1).label("is_still_failing"),
     )
     .select_from(named(_last))
     .where(_last.c.is_failure == 1, not_(_goes_on)),
@@ -82,7 +83,7 @@ FAILURE_STREAK = View(
         "failures_in_a_row": "Failed runs of this streak",
         "first_failure_at": "Start of its first failed run (UTC)",
         "last_failure_at": "Start of its last failed run (UTC)",
-        "is_still_failing": "1 = no success has followed yet, 0 = it is over",
+        "is_still_failing": "1 = no success has followed yet, 0 = it is over, or the job is gone",
     },
 )
 
@@ -106,7 +107,8 @@ MISSED_RUN = View(
     {**MEANINGS, "job_version_number": "Number of the definition in force then"},
 )
 
-_copy_job, _copy, _copying = job.alias("copy_job"), job_session.alias("copy"), job_session.alias("copying")
+_copy_job = job.alias("copy_job")
+_copy, _copying, _earlier = (job_session.alias(name) for name in ("copy", "copying", "earlier_copy"))
 _next = job_run.alias("next_run")
 _next_ended_at = (
     select(_next.c.final_ended_at)
@@ -135,9 +137,16 @@ _copy_id = (
     .scalar_subquery()
 )
 
+# A backup is the copy job's to copy from its first sight on, or from its first copy if that was before, to its removal.
+_was_there = or_(
+    _copy_job.c.first_seen_at <= job_run.c.final_ended_at,
+    exists().where(_earlier.c.job_id == _copy_job.c.id, _earlier.c.started_at <= job_run.c.final_ended_at),
+)
+_was_removed = and_(_copy_job.c.removed_at.is_not(None), _copy_job.c.removed_at <= job_run.c.final_ended_at)
+
 COPY_LAG = View(
     "rpt_copy_lag",
-    "One row per copy job and run of its backup job that ended with Success or Warning: when it was copied",
+    "One row per copy job and run of its backup job that ended with Success or Warning while both were there: its copy",
     select(
         *NAMES,
         func.coalesce(_copy_job.c.name, _copy_job.c.job_uid).label("copy_job_name"),
@@ -153,7 +162,11 @@ COPY_LAG = View(
         .join(_copy_job, and_(_copy_job.c.parent_job_id == job_run.c.job_id, _copy_job.c.kind == "copy"))
         .outerjoin(_copy, _copy.c.id == _copy_id)
     )
-    .where(job_run.c.is_success_lenient == 1, job_run.c.final_ended_at.is_not(None)),
+    .where(
+        job_run.c.is_success_lenient == 1,
+        job_run.c.final_ended_at.is_not(None),
+        or_(_copy.c.id.is_not(None), and_(_was_there, not_(_was_removed))),
+    ),
     {
         **MEANINGS,
         "copy_job_name": "Name of the copy job today",
@@ -162,5 +175,6 @@ COPY_LAG = View(
         "copy_lag_seconds": "From backup_ended_at to copied_at, in seconds",
         "is_copied": "1 = it was copied, 0 = not, or not yet",
         "copy_job_id": "The copy job",
+        "day": "Day of the backup run's first attempt in the reporting zone",
     },
 )

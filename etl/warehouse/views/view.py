@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Double, Label, Select, Table, cast, func
+from sqlalchemy import BigInteger, Column, ColumnElement, Double, Label, Select, Table, case, cast, func, literal
 from sqlalchemy.schema import CreateView, DropView
 from sqlalchemy.types import TypeEngine
 
@@ -63,6 +63,11 @@ def whole(expression: ColumnElement[Any]) -> ColumnElement[int]:
 def total(expression: ColumnElement[Any]) -> ColumnElement[int]:
     """Add up whole numbers of a group; nothing at all is 0."""
     return whole(func.coalesce(func.sum(expression), 0))
+
+
+def not_negative(seconds: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Make 0 of what is less: a list is read some seconds after the observation that ages count to."""
+    return case((seconds < 0, literal(0, seconds.type)), else_=seconds)
 
 
 def real(expression: ColumnElement[Any]) -> ColumnElement[float]:
