@@ -3,25 +3,25 @@
 -- the newest one of the calendar that was over then.
 
 -- 1 Which jobs failed or warned last night?
-SELECT rpt_run.job_name, rpt_run.organization_name, rpt_run.final_status, rpt_run.attempts, rpt_run.first_started_at
-FROM rpt_run
-JOIN run_status ON run_status.status = rpt_run.final_status
+SELECT run.job_name, run.organization_name, run.final_status, run.attempts, run.first_started_at
+FROM rpt_run AS run
+JOIN run_status ON run_status.status = run.final_status
 WHERE run_status.status_group IN ('Failed', 'Warning')
-  AND rpt_run.day >= (SELECT MAX(day) FROM calendar JOIN report_clock ON calendar.ends_at <= report_clock.as_of_at)
-ORDER BY rpt_run.first_started_at, rpt_run.job_name;
+  AND run.day >= (SELECT MAX(day) FROM calendar JOIN report_clock ON calendar.ends_at <= report_clock.as_of_at)
+ORDER BY run.first_started_at, run.job_name;
 
 -- 2 When was the last good backup of each job, and how old is it?
 SELECT job_name, organization_name, last_success_at, seconds_since_success, last_success_strict_at
 FROM rpt_job_current
 ORDER BY COALESCE(seconds_since_success, 9999999999) DESC, job_name;
 
--- 3 Every run of one job over some months
-SELECT rpt_run.first_started_at, rpt_run.final_ended_at, rpt_run.final_status, rpt_run.attempts,
-       rpt_run.elapsed_seconds, rpt_run.transferred_bytes
-FROM rpt_run
-JOIN calendar ON calendar.day = rpt_run.day
-WHERE rpt_run.job_name = 'Mail' AND calendar.month_label >= '2026-02'
-ORDER BY rpt_run.first_started_at;
+-- 3 What did each run of one job do, over some months?
+SELECT run.first_started_at, run.final_ended_at, run.final_status, run.attempts, run.elapsed_seconds,
+       run.transferred_bytes
+FROM rpt_run AS run
+JOIN calendar ON calendar.day = run.day
+WHERE run.job_name = 'Mail' AND calendar.month_label >= '2026-02'
+ORDER BY run.first_started_at;
 
 -- 4 Which jobs should have run and didn't?
 SELECT job_name, expected_at, expected_local, outcome, reason
@@ -29,7 +29,7 @@ FROM rpt_missed_run
 WHERE outcome IN ('missed', 'overlapped')
 ORDER BY expected_at DESC, job_name;
 
--- 5 Success rate per week: is it getting worse?
+-- 5 Is the success rate getting worse, week by week?
 SELECT iso_week_label, SUM(runs) AS runs, SUM(runs_failed) AS failed, SUM(runs_missed) AS missed,
        ROUND(100.0 * SUM(runs_success) / NULLIF(SUM(runs), 0), 1) AS success_pct_strict,
        ROUND(100.0 * SUM(runs_success + runs_warning) / NULLIF(SUM(runs), 0), 1) AS success_pct_lenient
@@ -44,23 +44,22 @@ WHERE severity = 'Error' AND message_pattern NOT LIKE 'Job finished with error%'
 ORDER BY occurrences DESC, message_pattern;
 
 -- 7 Which runs took unusually long, and do they get longer from week to week?
-SELECT rpt_duration_anomaly.job_name, calendar.iso_week_label, COUNT(*) AS sessions,
-       ROUND(AVG(rpt_duration_anomaly.duration_seconds), 0) AS mean_seconds,
-       MAX(rpt_duration_anomaly.duration_seconds) AS longest_seconds,
-       SUM(CASE WHEN rpt_duration_anomaly.anomaly <> 'normal' THEN 1 ELSE 0 END) AS unusual
-FROM rpt_duration_anomaly
-JOIN calendar ON calendar.day = rpt_duration_anomaly.day
-WHERE rpt_duration_anomaly.status IN ('Success', 'Warning')
-GROUP BY rpt_duration_anomaly.job_id, rpt_duration_anomaly.job_name, calendar.iso_week_label
-ORDER BY rpt_duration_anomaly.job_name, calendar.iso_week_label;
+SELECT lasted.job_name, calendar.iso_week_label, COUNT(*) AS sessions,
+       ROUND(AVG(lasted.duration_seconds), 0) AS mean_seconds, MAX(lasted.duration_seconds) AS longest_seconds,
+       SUM(CASE WHEN lasted.anomaly <> 'normal' THEN 1 ELSE 0 END) AS unusual
+FROM rpt_duration_anomaly AS lasted
+JOIN calendar ON calendar.day = lasted.day
+WHERE lasted.status IN ('Success', 'Warning')
+GROUP BY lasted.job_id, lasted.job_name, calendar.iso_week_label
+ORDER BY lasted.job_name, calendar.iso_week_label;
 
 -- 8 Did each customer meet the SLA this month, with evidence?
 SELECT organization_name, SUM(runs_expected) AS expected, SUM(runs_met) AS met, SUM(runs_late) AS late,
        SUM(runs_missed) AS missed, SUM(runs_not_observed) AS not_observed,
-       ROUND(100.0 * SUM(runs_met) / NULLIF(SUM(runs_expected), 0), 1) AS sla_pct, MAX(days_incomplete) AS days_incomplete
+       ROUND(100.0 * SUM(runs_met) / NULLIF(SUM(runs_expected), 0), 1) AS sla_pct,
+       MAX(days_incomplete) AS days_incomplete
 FROM rpt_sla_monthly
-WHERE month_label = (SELECT calendar.month_label FROM calendar JOIN report_clock
-                     ON report_clock.as_of_at >= calendar.starts_at AND report_clock.as_of_at < calendar.ends_at)
+WHERE month_label = (SELECT month_label FROM calendar JOIN report_clock ON as_of_at >= starts_at AND as_of_at < ends_at)
 GROUP BY organization_id, organization_name
 ORDER BY organization_name;
 
@@ -133,16 +132,16 @@ GROUP BY job_id, job_name, bottleneck
 ORDER BY bytes_per_second DESC, job_name;
 
 -- 19 What is the load of each repository and proxy, and how full are the repositories?
-SELECT rpt_job_session.repository_name, rpt_job_session.proxy_name, COUNT(*) AS sessions,
-       SUM(rpt_job_session.duration_seconds) AS busy_seconds, SUM(rpt_job_session.transferred_bytes) AS transferred_bytes,
-       MAX(oldest.used_bytes) AS used_bytes_before, MAX(newest.used_bytes) AS used_bytes, MAX(newest.free_bytes) AS free_bytes
-FROM rpt_job_session
-LEFT JOIN rpt_repository_day AS newest ON newest.repository_id = rpt_job_session.repository_id
-     AND newest.day = (SELECT MAX(day) FROM rpt_repository_day WHERE repository_id = rpt_job_session.repository_id)
-LEFT JOIN rpt_repository_day AS oldest ON oldest.repository_id = rpt_job_session.repository_id
-     AND oldest.day = (SELECT MIN(day) FROM rpt_repository_day WHERE repository_id = rpt_job_session.repository_id)
-GROUP BY rpt_job_session.repository_id, rpt_job_session.repository_name, rpt_job_session.proxy_name
-ORDER BY rpt_job_session.repository_name, rpt_job_session.proxy_name;
+SELECT attempt.repository_name, attempt.proxy_name, COUNT(*) AS sessions, SUM(attempt.duration_seconds) AS busy_seconds,
+       SUM(attempt.transferred_bytes) AS transferred_bytes, MAX(oldest.used_bytes) AS used_bytes_before,
+       MAX(newest.used_bytes) AS used_bytes, MAX(newest.free_bytes) AS free_bytes
+FROM rpt_job_session AS attempt
+LEFT JOIN rpt_repository_day AS newest ON newest.repository_id = attempt.repository_id
+     AND newest.day = (SELECT MAX(day) FROM rpt_repository_day WHERE repository_id = attempt.repository_id)
+LEFT JOIN rpt_repository_day AS oldest ON oldest.repository_id = attempt.repository_id
+     AND oldest.day = (SELECT MIN(day) FROM rpt_repository_day WHERE repository_id = attempt.repository_id)
+GROUP BY attempt.repository_id, attempt.repository_name, attempt.proxy_name
+ORDER BY attempt.repository_name, attempt.proxy_name;
 
 -- 20 Does the copy keep up?
 SELECT copy_job_name, job_name, COUNT(*) AS backups, SUM(is_copied) AS copied,
@@ -153,26 +152,20 @@ GROUP BY copy_job_id, copy_job_name, job_name
 ORDER BY copy_job_name;
 
 -- 21 Can I trust this: how fresh is it, and is there a gap?
-SELECT rpt_data_freshness.server_name, rpt_data_freshness.last_good_sync_at,
-       CASE WHEN rpt_data_freshness.seconds_since_good_sync < 7200 THEN 1 ELSE 0 END AS is_fresh,
-       rpt_data_freshness.rejected_open, COUNT(DISTINCT rpt_job_day.day) AS days_incomplete,
-       MIN(rpt_job_day.day) AS first_incomplete_day, MAX(rpt_job_day.day) AS last_incomplete_day
-FROM rpt_data_freshness
-JOIN calendar ON calendar.ends_at <= rpt_data_freshness.observed_at
-LEFT JOIN rpt_job_day ON rpt_job_day.server_id = rpt_data_freshness.server_id AND rpt_job_day.day = calendar.day
-     AND rpt_job_day.is_data_complete = 0
-GROUP BY rpt_data_freshness.server_id, rpt_data_freshness.server_name, rpt_data_freshness.last_good_sync_at,
-         rpt_data_freshness.seconds_since_good_sync, rpt_data_freshness.rejected_open
-ORDER BY rpt_data_freshness.server_name;
+SELECT fresh.server_name, fresh.last_good_sync_at, fresh.rejected_open,
+       CASE WHEN fresh.seconds_since_good_sync < 7200 THEN 1 ELSE 0 END AS is_fresh,
+       COUNT(DISTINCT gap.day) AS days_incomplete, MIN(gap.day) AS first_incomplete, MAX(gap.day) AS last_incomplete
+FROM rpt_data_freshness AS fresh
+LEFT JOIN rpt_job_day AS gap ON gap.server_id = fresh.server_id AND gap.is_data_complete = 0
+     AND gap.day <= (SELECT MAX(day) FROM calendar JOIN report_clock ON calendar.ends_at <= report_clock.as_of_at)
+GROUP BY fresh.server_id, fresh.server_name, fresh.last_good_sync_at, fresh.rejected_open, fresh.seconds_since_good_sync
+ORDER BY fresh.server_name;
 
 -- 22 How did all jobs stand at the end of a day, deleted ones too?
-SELECT rpt_job_history.job_name, rpt_job_history.organization_name, rpt_job_history.last_status,
-       rpt_job_history.last_run_at, rpt_job_history.schedule_text, rpt_job_history.is_enabled
+SELECT job_name, organization_name, last_status, last_run_at, next_run_at, schedule_text, is_enabled
 FROM rpt_job_history
-JOIN calendar ON calendar.day = '2026-03-04'
-WHERE rpt_job_history.valid_from < calendar.ends_at
-  AND (rpt_job_history.valid_to >= calendar.ends_at OR rpt_job_history.valid_to IS NULL)
-ORDER BY rpt_job_history.job_name;
+JOIN calendar ON calendar.day = '2026-03-04' AND valid_from < ends_at AND (valid_to >= ends_at OR valid_to IS NULL)
+ORDER BY job_name;
 
 -- 23 How often do retries save us?
 SELECT job_name, COUNT(*) AS runs, SUM(CASE WHEN attempts > 1 THEN 1 ELSE 0 END) AS retried,
@@ -184,33 +177,29 @@ HAVING SUM(CASE WHEN attempts > 1 THEN 1 ELSE 0 END) > 0
 ORDER BY job_name;
 
 -- 24 Which jobs are always yellow for the same reason?
-SELECT rpt_session_message.job_name, rpt_session_message.message_pattern,
-       COUNT(DISTINCT rpt_session_message.session_id) AS sessions_warned,
-       (SELECT COUNT(*) FROM rpt_job_session
-        WHERE rpt_job_session.job_id = rpt_session_message.job_id AND rpt_job_session.ended_at IS NOT NULL) AS sessions
-FROM rpt_session_message
-WHERE rpt_session_message.status = 'Warning' AND rpt_session_message.severity = 'Warning'
-  AND rpt_session_message.message_pattern NOT LIKE 'Job finished with warning%'
-GROUP BY rpt_session_message.job_id, rpt_session_message.job_name, rpt_session_message.message_pattern
-HAVING COUNT(DISTINCT rpt_session_message.session_id) > 4
-ORDER BY sessions_warned DESC, rpt_session_message.job_name;
+SELECT warned.job_name, warned.message_pattern, COUNT(DISTINCT warned.session_id) AS sessions_warned,
+       (SELECT COUNT(*) FROM rpt_job_session WHERE job_id = warned.job_id AND ended_at IS NOT NULL) AS sessions
+FROM rpt_session_message AS warned
+WHERE warned.status = 'Warning' AND warned.severity = 'Warning'
+  AND warned.message_pattern NOT LIKE 'Job finished with warning%'
+GROUP BY warned.job_id, warned.job_name, warned.message_pattern
+HAVING COUNT(DISTINCT warned.session_id) > 4
+ORDER BY sessions_warned DESC, warned.job_name;
 
--- 25 Success before and after a change of the configuration (runs whose version is certain; the others are counted)
-SELECT rpt_job_change.job_name, rpt_job_change.detected_at, rpt_job_change.field,
-       rpt_job_change.old_value, rpt_job_change.new_value,
-       SUM(CASE WHEN rpt_run.is_version_certain = 1 AND rpt_run.job_version_number < rpt_job_change.job_version_number
-                THEN 1 ELSE 0 END) AS runs_before,
-       SUM(CASE WHEN rpt_run.is_version_certain = 1 AND rpt_run.job_version_number < rpt_job_change.job_version_number
-                THEN rpt_run.is_success_lenient ELSE 0 END) AS successes_before,
-       SUM(CASE WHEN rpt_run.is_version_certain = 1 AND rpt_run.job_version_number = rpt_job_change.job_version_number
-                THEN 1 ELSE 0 END) AS runs_after,
-       SUM(CASE WHEN rpt_run.is_version_certain = 1 AND rpt_run.job_version_number = rpt_job_change.job_version_number
-                THEN rpt_run.is_success_lenient ELSE 0 END) AS successes_after,
-       SUM(1 - rpt_run.is_version_certain) AS runs_uncertain
-FROM rpt_job_change
-JOIN rpt_run ON rpt_run.job_id = rpt_job_change.job_id
-     AND rpt_run.job_version_number IN (rpt_job_change.job_version_number - 1, rpt_job_change.job_version_number)
-WHERE rpt_job_change.change_type = 'changed' AND rpt_run.final_ended_at IS NOT NULL
-GROUP BY rpt_job_change.job_id, rpt_job_change.job_name, rpt_job_change.detected_at, rpt_job_change.field,
-         rpt_job_change.old_value, rpt_job_change.new_value
-ORDER BY rpt_job_change.detected_at, rpt_job_change.job_name, rpt_job_change.field;
+-- 25 Did a change of the configuration help? Runs whose version is not certain are counted apart
+SELECT edit.job_name, edit.detected_at, edit.field, edit.old_value, edit.new_value,
+       SUM(CASE WHEN run.job_version_number < edit.job_version_number
+                THEN run.is_version_certain ELSE 0 END) AS runs_before,
+       SUM(CASE WHEN run.job_version_number < edit.job_version_number
+                THEN run.is_version_certain * run.is_success_lenient ELSE 0 END) AS good_before,
+       SUM(CASE WHEN run.job_version_number = edit.job_version_number
+                THEN run.is_version_certain ELSE 0 END) AS runs_after,
+       SUM(CASE WHEN run.job_version_number = edit.job_version_number
+                THEN run.is_version_certain * run.is_success_lenient ELSE 0 END) AS good_after,
+       SUM(1 - run.is_version_certain) AS runs_uncertain
+FROM rpt_job_change AS edit
+JOIN rpt_run AS run ON run.job_id = edit.job_id
+     AND run.job_version_number IN (edit.job_version_number - 1, edit.job_version_number)
+WHERE edit.change_type = 'changed' AND run.final_ended_at IS NOT NULL
+GROUP BY edit.job_id, edit.job_name, edit.detected_at, edit.field, edit.old_value, edit.new_value
+ORDER BY edit.detected_at, edit.job_name, edit.field;
