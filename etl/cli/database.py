@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from etl.cli.options import Config, Json, open_database, open_settings
-from etl.cli.output import print_json, progress
+from etl.cli.output import print_json, print_table, progress
 from etl.errors import UsageError
+
+_ENTRY = ("column_name", "unit", "meaning")
 
 app = typer.Typer(help="Upgrade the database's schema, or show where it stands.", no_args_is_help=True)
 
@@ -87,3 +89,32 @@ def check(context: typer.Context, json: Json = False, config: Config = None) -> 
         print_json({"current": engine.HEAD_REVISION, "head": engine.HEAD_REVISION, "is_current": True})
     else:
         typer.echo(f"ok, at {engine.HEAD_REVISION}")
+
+
+@app.command()
+def dictionary(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="OBJECT", help="One table or view; left out, all of them.")
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Tell what every table, view and column means, as table data_dictionary of the database does."""
+    from etl.config.values import nearest
+    from etl.warehouse.dictionary import entries
+
+    settings = open_settings(context, config)
+    found = [each._asdict() for each in entries()]
+    if name is not None:
+        known = {each["object_name"] for each in found}
+        if name.strip().lower() not in known:
+            guess = nearest(name, known)
+            raise UsageError(f"there is no table or view {name!r}{guess}", hint="see: vb365-etl db dictionary")
+        found = [each for each in found if each["object_name"] == name.strip().lower()]
+    if json:
+        print_json(found)
+    elif name is None:
+        print_table("Data dictionary", ("object_name", *_ENTRY), found, settings.reporting_zone)
+    else:
+        print_table(f"{found[0]['object_name']}: {found[0]['grain']}", _ENTRY, found[1:], settings.reporting_zone)
