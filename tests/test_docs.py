@@ -20,6 +20,7 @@ from etl.errors import worst
 from etl.warehouse.tables import metadata
 from etl.warehouse.views import VIEWS
 from tests.lab import own_folder, run
+from tests.report.questions import QUESTIONS
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
@@ -47,6 +48,7 @@ PLACEHOLDERS = {
     "WHEN]": "WHEN",
     "[--fail-on": "--fail-on",
     "WHAT]": "failed",
+    "[OBJECT]": "rpt_run",
     "[--timezone": "--timezone",
     "ZONE]": "Europe/Berlin",
     "TOOL": "powerbi",
@@ -78,6 +80,7 @@ def test_the_readme_names_commands() -> None:
         "db upgrade",
         "db current",
         "db check",
+        "db dictionary",
         "db rebuild",
         "export",
         "connect",
@@ -185,22 +188,40 @@ def test_every_view_is_described() -> None:
     assert rows == [view.name for view in VIEWS]
 
 
+def asked() -> list[tuple[str, str]]:
+    """Return each SELECT of the README with the answer printed below it."""
+    return re.findall(r"^```sql\n(.*?);\n```\n\n```\n(.*?)^```", section("Ask it"), re.MULTILINE | re.DOTALL)
+
+
+def without_dates(select: str) -> str:
+    return re.sub(r"'\d{4}-\d\d-\d\d'", "'DAY'", select)
+
+
+def test_the_questions_of_the_readme_are_those_that_are_tested() -> None:
+    tested = {without_dates(each.select): each.number for each in QUESTIONS}
+    assert [tested[without_dates(select)] for select, _ in asked()] == [1, 2, 4, 5, 6, 8, 17, 21, 22, 25]
+    assert len(blocks("sql")) == 10
+
+
 def test_the_sql_of_the_readme_runs_on_a_demo() -> None:
     outcome = run("demo", "--weeks", "1", "--jobs", "12")
     assert outcome.exit_code == 0, outcome.stderr
     with closing(sqlite3.connect("vb365-demo.db")) as connection:
-        statements = [each for block in blocks("sql") for each in block.split(";") if each.strip()]
-        assert len(statements) == 7
-        later = [
-            each.replace("2026-11-01", "9999-01-01" if "valid_to" in each else "2000-01-01") for each in statements
-        ]
-        found = [connection.execute(each).fetchall() for each in later]
-    missed, failing, causes, weeks, changed, as_of, fresh = found
-    assert "missed" in {outcome for _, _, outcome, _ in missed} <= {"missed", "overlapped"}
-    assert all(failures > 0 for _, failures, _ in failing)
-    assert causes
+        (today,) = connection.execute("SELECT MAX(day) FROM job_day").fetchone()
+        found = []
+        for select, answer in asked():
+            cursor = connection.execute(select.replace("2026-11-01", today))
+            assert [name for name, *_ in cursor.description] == answer.splitlines()[0].split()
+            found.append(cursor.fetchall())
+    troubled, last_good, missed, weeks, causes, customers, changes, fresh, as_of, helped = found
+    assert {status for _, _, status, _, _ in troubled} <= {"Failed", "Warning", "Disconnected"}
+    assert len(last_good) == len(as_of) == 13  # 12 jobs and a copy job; one was added, one removed
+    assert "missed" in {outcome for _, _, _, outcome, _ in missed} <= {"missed", "overlapped"}
     assert len(weeks) in (1, 2)
-    assert sum(runs for _, runs, _, _ in weeks) > 50
-    assert len(changed) > 12
-    assert len(as_of) == 13  # 12 jobs and a copy job; one was added, one removed
-    assert [(name, status, error) for name, _, status, error in fresh] == [("demo", "succeeded", None)]
+    assert sum(runs for _, runs, *_ in weeks) > 50
+    assert causes
+    assert len(customers) == 2
+    assert {"created", "changed", "removed", "returned"} == {change_type for _, _, _, change_type, *_ in changes}
+    assert [(name, rejected, is_fresh) for name, _, rejected, is_fresh, *_ in fresh] == [("demo", 0, 1)]
+    assert helped
+    assert all(good <= runs for *_, runs, good, _ in helped)
