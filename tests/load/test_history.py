@@ -399,7 +399,7 @@ def test_a_pass_that_finds_nothing_new_leaves_nothing_but_its_ledger_rows(databa
     before = everything()
     with written_tables(database.engine) as written:
         assert estate.look(6) == "succeeded"
-    assert written == {"sync_run", "sync_run_stream", "server"}
+    assert written == {"sync_run", "sync_run_stream", "server", "report_clock"}
     after = everything()
     (was,), (now,) = before.pop("server"), after.pop("server")
     assert now == {
@@ -409,6 +409,8 @@ def test_a_pass_that_finds_nothing_new_leaves_nothing_but_its_ledger_rows(databa
         "jobs_complete_at": at(6),
         "copy_jobs_complete_at": at(6),
     }
+    (was,), (now,) = before.pop("report_clock"), after.pop("report_clock")
+    assert now == {**was, "as_of_at": at(6), "week_ago_at": at(6) - timedelta(days=7)}
     for ledger, added in (("sync_run", 1), ("sync_run_stream", 2)):
         assert after[ledger][:-added] == before.pop(ledger)
         assert len(after.pop(ledger)) == (7 if added == 1 else 14)
