@@ -131,9 +131,9 @@ class Pass:
             ledger.note_stream(connection, self.run, result)
         self.streams.append(result)
 
-    def fail(self, stream: str, error: Vb365EtlError) -> None:
-        """Note that a stream could not be read."""
-        result = StreamResult(stream, "failed", error_kind=error.kind, error_message=str(error))
+    def fail(self, stream: str, error: Vb365EtlError, *, seen: int = 0, added: int = 0) -> None:
+        """Note that a stream could not be read, and what was loaded of it before."""
+        result = StreamResult(stream, "failed", seen=seen, added=added, error_kind=error.kind, error_message=str(error))
         with ledger.fenced(self.engine, self.run) as connection:
             ledger.note_stream(connection, self.run, result)
         self.streams.append(result)

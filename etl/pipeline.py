@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-import structlog
 from sqlalchemy import Engine
 
 from etl.config import ServerSettings, Settings
@@ -29,8 +28,6 @@ from etl.streams.messages import sync_messages
 from etl.streams.sessions import sync_sessions
 from etl.transform.records import KINDS, STREAM_OF_KIND, Kind, carried_fields
 from etl.walk import Progress, ask_for, confirm_missing, walk_jobs
-
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +149,6 @@ def _sync_jobs(
                 is_mass_removal_allowed=options.allow_mass_removal,
             )
     except SourceError as error:
-        if kind == "copy" and isinstance(error, NotFound) and not walk.present.uids:
-            _log.info("the server has no copy jobs to list", server=this.run.server_name)
-            return
         this.fail(walk.stream, error)
         if kind == "backup":
             raise

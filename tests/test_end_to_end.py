@@ -140,6 +140,7 @@ def test_from_an_empty_folder_to_history(empty_database: Database, monkeypatch: 
             "may read jobs",
             "may read copy_jobs",
             "may read sessions",
+            "may read messages",
             "may read organizations",
             "may read repositories",
             "may read proxies",

@@ -14,8 +14,11 @@ import typer
 from etl.cli.options import Config, Json, open_settings
 from etl.cli.output import print_json, print_table
 from etl.errors import (
+    AccessDenied,
     CertificateRefused,
     ConfigurationError,
+    DocumentRejected,
+    NotFound,
     SecretError,
     SignInError,
     Vb365EtlError,
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from etl.extract.client import Vb365Client
     from etl.transform.records import Schedule
 
-
+_PARTIAL = DocumentRejected.exit_code
 # Jobs whose next run is looked at, and the zones to name first where several fit.
 _SAMPLES = 100
 _WELL_KNOWN_ZONES = (
@@ -48,6 +51,17 @@ _WELL_KNOWN_ZONES = (
     "Australia/Sydney",
     "Pacific/Auckland",
 )
+
+# What follows if an account may not read a stream.
+_WITHOUT: dict[str, str] = {
+    "jobs": "Every pass fails: nothing that jobs are or do is loaded.",
+    "copy_jobs": "Passes are partial: copy jobs stay as they were last seen, also those that are deleted.",
+    "sessions": "Passes are partial: no run is loaded, and starts that were due count as not observed, not as missed.",
+    "messages": "Passes are partial: nothing tells why a run did not succeed.",
+    "organizations": "Passes are partial: new organizations have no name, known ones stay as they were last seen.",
+    "repositories": "Passes are partial: new repositories have no name, and free space is not recorded.",
+    "proxies": "Passes are partial: new proxies have no name, known ones stay as they were last seen.",
+}
 
 _STEPS: dict[type[Vb365EtlError], str] = {
     SecretError: "password",
@@ -123,7 +137,7 @@ def _server(server: ServerSettings, settings: Settings) -> Iterator[Check]:
                 yield Check(subject, "installation", "ok", detail)
             readable = []
             for stream in server.streams:
-                if stream != "messages" and (stream != "copy_jobs" or client.version >= 6):
+                if stream != "copy_jobs" or client.version >= 6:
                     yield (found := _may_read(subject, stream, client))
                     readable += [stream] if found.result == "ok" else []
             if "jobs" in readable:
@@ -141,11 +155,41 @@ def _trust(server: ServerSettings) -> str:
 
 
 def _may_read(subject: str, stream: str, client: Vb365Client) -> Check:
+    """Ask for what a stream reads; what may not be read has the exit code of a pass without it."""
+    check = f"may read {stream}"
     try:
+        if stream == "messages":
+            return _may_read_a_log(subject, check, client)
         client.assert_served(stream)
+        if stream == "proxies" and client.version >= 8:
+            client.assert_served("proxy_pools")
+    except (AccessDenied, NotFound) as error:
+        detail = f"{error.what.removesuffix('.')}. {_WITHOUT[stream]}"
+        what_to_do = "give the account a role in VB365 that may read this"
+        if stream == "jobs":
+            return Check(subject, check, "failed", detail, what_to_do, error.exit_code)
+        what_to_do += f", or leave {stream} out of the streams of this server"
+        return Check(subject, check, "failed", detail, what_to_do, _PARTIAL)
     except Vb365EtlError as error:
-        return _failed(subject, f"may read {stream}", error)
-    return Check(subject, f"may read {stream}", "ok", "")
+        return _failed(subject, check, error)
+    return Check(subject, check, "ok", "")
+
+
+def _may_read_a_log(subject: str, check: str, client: Vb365Client) -> Check:
+    """Read the log of a session that has ended, best of one that did not succeed; a SourceError passes through."""
+    from etl.transform.records import SessionRecord
+    from etl.transform.sessions import read_session
+
+    try:
+        batch = next(iter(client.sessions()), ())
+    except (AccessDenied, NotFound):
+        return Check(subject, check, "warning", "not tried: no session may be read", "see: may read sessions")
+    sessions = [each for raw in batch if isinstance(each := read_session(raw, client.version), SessionRecord)]
+    if not sessions:
+        return Check(subject, check, "ok", "not tried: there is no session yet")
+    likely = min(sessions, key=lambda each: (each.ended_at is None, each.status == "Success"))
+    next(client.session_log(likely.session_uid), None)
+    return Check(subject, check, "ok", "")
 
 
 def _failed(subject: str, check: str, error: Vb365EtlError) -> Check:

@@ -90,7 +90,7 @@ class Span(NamedTuple):
 class Horizon(NamedTuple):
     """How far we see: the spans of time of whose starts all sessions are known, ascending and apart.
 
-    ``is_reading_sessions`` False: the settings leave the sessions out, so what is not known will not become known.
+    ``is_reading_sessions`` False: they are left out or cannot be read, so nobody looks at what is not known.
     """
 
     sessions_known: Sequence[Span] = ()

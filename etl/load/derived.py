@@ -58,14 +58,16 @@ _BASELINE_KEY = ("session_id",)
 class Horizon:
     """Up to where things are known, and by which rules they are judged.
 
-    ``as_of``: the observation; ``covered_to``: all sessions that started before are known; ``observed``: when the jobs
-    of a kind were read from end to end; ``longest_gap``: observations further apart leave a hole; ``is_new_day``: the
-    starts of another day are to be announced.
+    ``as_of``: the observation; ``covered_to``: all sessions that started before are known; ``is_reading_sessions``
+    False: the last walk of them failed; ``observed``: when the jobs of a kind were read from end to end;
+    ``longest_gap``: observations further apart leave a hole; ``is_new_day``: the starts of another day are to be
+    announced.
     """
 
     zones: Zones
     as_of: datetime
     covered_to: datetime | None
+    is_reading_sessions: bool
     observed: Sequence[datetime]
     longest_gap: timedelta
     late_after: timedelta
@@ -345,7 +347,7 @@ def _expected(work: _Work) -> list[expected.ExpectedRun]:
             [expected.NextRunFact(*each) for each in facts.planned],
             [*work.runs, *_unlisted(facts)],
         ),
-        expected.Horizon(known),
+        expected.Horizon(known, horizon.is_reading_sessions),
         work.begin,
         work.announces_to,
         zone=horizon.zones.server,

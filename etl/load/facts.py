@@ -205,6 +205,18 @@ def sessions_covered_to(connection: Connection, server_id: int) -> datetime | No
     return covered
 
 
+def is_reading_sessions(connection: Connection, server_id: int) -> bool:
+    """Tell whether the last walk of the sessions did not fail."""
+    status = connection.scalar(
+        select(sync_run_stream.c.status)
+        .join(sync_run, sync_run.c.id == sync_run_stream.c.sync_run_id)
+        .where(sync_run.c.server_id == server_id, sync_run_stream.c.stream == "sessions")
+        .order_by(sync_run.c.started_at.desc(), sync_run.c.id.desc())
+        .limit(1)
+    )
+    return bool(status != "failed")
+
+
 def first_data(connection: Connection, server_id: int) -> datetime | None:
     """Return the instant of the oldest session or the first sight of a job, whichever is earlier."""
     session = first_start(connection, server_id)

@@ -16,7 +16,7 @@ from etl.load.bulk import batches
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.derived import Horizon, derive_jobs
 from etl.load.dimensions import cut_days_anew, write_dimensions
-from etl.load.facts import attempt_counts, first_data, observations, sessions_covered_to
+from etl.load.facts import attempt_counts, first_data, is_reading_sessions, observations, sessions_covered_to
 from etl.load.ledger import Clock
 from etl.load.sessions import Zones
 from etl.passes import Pass, open_pass
@@ -102,6 +102,7 @@ def _horizon(connection: Any, this: Pass, zones: Zones, settings: Settings) -> H
         zones,
         this.observation.at,
         sessions_covered_to(connection, this.run.server_id),
+        is_reading_sessions(connection, this.run.server_id),
         observations(connection, this.run.server_id, "jobs", since - timedelta(days=7)),
         max(_SHORTEST_GAP, 2 * settings.schedule.longest_gap()),
         settings.reporting.late_after,
@@ -124,7 +125,8 @@ def _mark(connection: Any, this: Pass, horizon: Horizon) -> dict[str, Any]:
     before = read_cursor(connection, server_id, _CURSOR)
     rules = _rules(horizon.zones, horizon.late_after)
     cursor = {"derived_to": at, "covered_to": horizon.covered_to, **rules}
-    if before is None or any(before.get(name) != value for name, value in rules.items()):
+    is_first_walk = before is not None and before["covered_to"] is None and horizon.covered_to is not None
+    if before is None or is_first_walk or any(before.get(name) != value for name, value in rules.items()):
         marks.mark_everything(connection, server_id, first_data(connection, server_id) or at)
         return cursor
     derived_to = datetime.fromisoformat(before["derived_to"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from typing import Any, Protocol
 
@@ -30,38 +31,75 @@ class Source(Protocol):
 
     @property
     def version(self) -> int: ...
+    def session(self, uid: str) -> bytes: ...
     def session_log(self, uid: str) -> Iterator[Sequence[Any]]: ...
+    def assert_served(self, stream: str) -> None: ...
 
 
 def sync_messages(this: Pass, source: Source, *, limit: int, at_once: int, progress: Progress | None = None) -> None:
     """Read the logs that are due, the newest first, ``limit`` at most; the next pass reads on.
 
-    A log that the server has forgotten is not asked for again; any other failure makes the stream failed.
+    A log that the server has forgotten is not asked for again; any other failure makes the stream failed, and the logs
+    that did not come stay due.
     """
     with reading(this.engine) as connection:
         due = due_logs(connection, this.run.server_id, kinds_served(source.version), limit)
 
-    def fetch(uid: str) -> list[Message] | None:
-        try:
-            documents = islice(chain.from_iterable(source.session_log(uid)), _LONGEST_LOG)
-            return [line for each in documents if (line := read_message(each, source.version))]
-        except NotFound:
-            return None
+    def fetch(uid: str) -> list[Message]:
+        documents = islice(chain.from_iterable(source.session_log(uid)), _LONGEST_LOG)
+        return [line for each in documents if (line := read_message(each, source.version))]
 
-    read, lines = 0, 0
-    try:
-        for batch in batches(side_by_side(fetch, list(due), at_once), _LOGS_A_TRANSACTION):
-            logs = {due[uid]: answer.result() for uid, answer in batch}
+    read: list[str] = []
+    missing: dict[str, NotFound] = {}
+    lines, problem = 0, None
+    for batch in batches(side_by_side(fetch, list(due), at_once), _LOGS_A_TRANSACTION):
+        logs: dict[str, list[Message]] = {}
+        for uid, answer in batch:
+            try:
+                logs[uid] = answer.result()
+            except NotFound as error:
+                missing[uid] = error
+            except SourceError as error:
+                problem = problem or error
+        with ledger.fenced(this.engine, this.run) as connection:
+            lines += write_messages(connection, {due[uid]: log for uid, log in logs.items()})
+            settle_logs(connection, [due[uid] for uid in logs])
+        read += logs
+        if progress:
+            progress(STREAM, len(read) + len(missing), len(due))
+        if problem:
+            break
+    if missing and not problem:
+        problem = _why_missing(source, missing, read, at_once)
+        if not problem:
             with ledger.fenced(this.engine, this.run) as connection:
-                lines += write_messages(connection, {key: log for key, log in logs.items() if log is not None})
-                settle_logs(connection, list(logs))
-            read += len(logs)
-            if progress:
-                progress(STREAM, read, len(due))
-    except SourceError as error:
-        this.fail(STREAM, error)
+                settle_logs(connection, [due[uid] for uid in missing])
+    if problem:
+        this.fail(STREAM, problem, seen=len(read), added=lines)
         return
-    result = StreamResult(STREAM, "succeeded", seen=read, added=lines)
+    result = StreamResult(STREAM, "succeeded", seen=len(read) + len(missing), added=lines)
     with ledger.fenced(this.engine, this.run) as connection:
         ledger.note_stream(connection, this.run, result)
     this.streams.append(result)
+
+
+def _why_missing(
+    source: Source, missing: Mapping[str, NotFound], read: Sequence[str], at_once: int
+) -> SourceError | None:
+    """Return None if logs that were answered with 404 are forgotten, else why they cannot be read.
+
+    404 = forgotten, if another log still answers afterwards. Where there is none, the sessions have to be gone, too,
+    and their list has to answer: an account without the right to see a resource may get 404.
+    """
+    try:
+        if read:
+            next(source.session_log(read[-1]), None)
+            return None
+        for uid, answer in side_by_side(source.session, list(missing), at_once):
+            with suppress(NotFound):
+                answer.result()
+                return missing[uid]
+        source.assert_served("sessions")
+    except SourceError as error:
+        return error
+    return None

@@ -1,6 +1,7 @@
 """The sessions stream: which run attempts a pass asks for, and how far it knows them; it must not know SQL.
 
-Nothing that a server told is lost: every page is committed as it comes, the cursor moves when a walk was whole.
+Nothing that a server told is lost: what came is committed though the rest does not come, the cursor moves when a walk
+was whole.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class Source(Protocol):
     ) -> Iterator[Sequence[Any]]: ...
     def sessions_of_job(self, uid: str) -> Iterator[Sequence[Any]]: ...
     def session(self, uid: str) -> bytes: ...
+    def assert_served(self, stream: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -105,9 +107,13 @@ class _Reading:
         lower: datetime | None = None,
         upper: datetime | None = None,
     ) -> int:
-        """Read and write documents, a transaction a batch; return how many sessions began or ended between bounds."""
+        """Read and write documents, a transaction a batch; return how many sessions began or ended between bounds.
+
+        A SourceError is raised when all that came before it is written.
+        """
         within = 0
-        for batch in batches(iter(documents), _A_TRANSACTION):
+        failures: list[SourceError] = []
+        for batch in batches(_up_to_failure(documents, failures), _A_TRANSACTION):
             items = [read_session(each, self.source.version, job_uid=job_uid) for each in batch]
             records = [each for each in items if isinstance(each, SessionRecord)]
             self._write(records, [each for each in items if isinstance(each, Rejection)])
@@ -115,6 +121,8 @@ class _Reading:
             self.seen += len(items)
             if self.progress:
                 self.progress(STREAM, self.seen, None)
+        for failure in failures:
+            raise failure
         return within
 
     def _write(self, records: list[SessionRecord], rejections: list[Rejection]) -> None:
@@ -156,13 +164,13 @@ class _Reading:
 
         return _until_whole(take)
 
-    def close(self, begun: datetime | None) -> None:
+    def close(self, begun: datetime | None, failure: SourceError | None = None) -> None:
         """Write the stream's row: known completely up to the begin of a whole walk, if it was one."""
-        run = self.this.run
+        run, problem = self.this.run, failure or self.problem
         with ledger.fenced(self.this.engine, run) as connection:
             result = StreamResult(
                 STREAM,
-                "partial" if self.problem else "succeeded",
+                "failed" if failure else "partial" if problem else "succeeded",
                 complete_from=begun and min(first_start(connection, run.server_id) or begun, begun),
                 complete_to=begun,
                 seen=self.seen,
@@ -170,8 +178,8 @@ class _Reading:
                 changed=self.counts.changed,
                 unchanged=self.counts.unchanged,
                 rejected=len(self.rejected),
-                error_kind=self.problem.kind if self.problem else None,
-                error_message=str(self.problem) if self.problem else None,
+                error_kind=problem.kind if problem else None,
+                error_message=str(problem) if problem else None,
             )
             ledger.note_stream(connection, run, result)
             write_unknown_statuses(connection, {word for path, word in self.words if path == "$.status"})
@@ -201,9 +209,9 @@ def sync_sessions(
             _read_by_time(read, begun, cursor, full=full)
         _ask_for(read, sorted(unfinished.keys() - read.met), at_once)
     except SourceError as error:
-        this.fail(STREAM, error)
-        return
-    read.close(begun)
+        read.close(None, error)
+    else:
+        read.close(begun)
 
 
 def ask_for_sessions(this: Pass, source: Source, zones: Zones, uids: Sequence[str], *, at_once: int) -> None:
@@ -212,7 +220,7 @@ def ask_for_sessions(this: Pass, source: Source, zones: Zones, uids: Sequence[st
     try:
         _ask_for(read, uids, at_once)
     except SourceError as error:
-        this.fail(STREAM, error)
+        read.close(None, error)
     else:
         read.close(None)
 
@@ -226,6 +234,14 @@ def _resolve(connection: Connection, this: Pass, uids: Collection[str]) -> None:
 def _begin(now: datetime, server_date: datetime | None) -> datetime:
     """Return the instant up to which a walk that begins now will know all sessions, by the slower of the clocks."""
     return server_date if server_date and timedelta() < now - server_date < _WORST_CLOCK else now
+
+
+def _up_to_failure(documents: Iterable[T], failures: list[SourceError]) -> Iterator[T]:
+    """Yield documents; a failure ends them and is left in ``failures``."""
+    try:
+        yield from documents
+    except SourceError as error:
+        failures.append(error)
 
 
 def _until_whole(read: Callable[[], T]) -> T:
@@ -290,6 +306,8 @@ def _read_running(read: _Reading, begun: datetime) -> None:
 def _read_by_jobs(read: _Reading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool, at_once: int) -> None:
     """Up to v5: the whole list at first, once a day, and when a job is lost; in between the jobs that moved.
 
+    A 404 below a job means that it was deleted meanwhile, or that the account may not see its sessions: the whole list
+    tells which.
     How far v6 and later know the sessions stays as it was: here are none of copy jobs.
     """
     this, server_id = read.this, read.this.run.server_id
@@ -300,22 +318,29 @@ def _read_by_jobs(read: _Reading, begun: datetime, cursor: dict[str, Any] | None
             moved = moved_jobs(connection, server_id, "backup", observed_at)
             is_due = has_lost_jobs(connection, server_id, observed_at)
         is_due = is_due or begun - datetime.fromisoformat(cursor["whole_at"]) >= _WHOLE_LIST_EVERY
-    if is_due:
-        read.walk()
-        cursor = {**(cursor or {}), "whole_at": begun}
-    else:
+    if not is_due:
 
         def fetch(uid: str) -> list[bytes]:
             return _until_whole(lambda: [bytes(each) for each in chain.from_iterable(read.source.sessions_of_job(uid))])
 
         for uid, answer in side_by_side(fetch, moved, at_once):
-            with suppress(NotFound):  # deleted since: the next pass reads the whole list
-                read.take(answer.result(), job_uid=uid)
+            try:
+                documents = answer.result()
+            except NotFound:
+                is_due = True
+            else:
+                read.take(documents, job_uid=uid)
+    if is_due:
+        read.walk()
+        cursor = {**(cursor or {}), "whole_at": begun}
     read.save({**(cursor or {}), "observed_at": this.observation.at})
 
 
 def _ask_for(read: _Reading, uids: Sequence[str], at_once: int) -> None:
-    """Ask for sessions by id; of those that the server has forgotten, note that."""
+    """Ask for sessions by id; of those that the server has forgotten, note that.
+
+    404 = forgotten, if the list still answers afterwards: an account without the right to see them may get 404, too.
+    """
     forgotten: list[str] = []
 
     def answers() -> Iterator[bytes]:
@@ -327,6 +352,7 @@ def _ask_for(read: _Reading, uids: Sequence[str], at_once: int) -> None:
 
     read.take(answers())
     if forgotten:
+        read.source.assert_served(STREAM)
         server_id, at = read.this.run.server_id, read.this.observation.at
         with ledger.fenced(read.this.engine, read.this.run) as connection:
             forget_sessions(connection, server_id, forgotten, at)

@@ -77,6 +77,7 @@ def test_check_says_what_is_right(run: Run, simulated: SimulatedServer) -> None:
         ("server lab", "may read jobs"): "ok",
         ("server lab", "may read copy_jobs"): "ok",
         ("server lab", "may read sessions"): "ok",
+        ("server lab", "may read messages"): "ok",
         ("server lab", "may read organizations"): "ok",
         ("server lab", "may read repositories"): "ok",
         ("server lab", "may read proxies"): "ok",
