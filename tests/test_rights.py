@@ -118,6 +118,7 @@ FIRST_TIMES = {
     *(each for columns in TIMES.values() for each in columns),
     *((table, "first_seen_at") for table in ("job", "proxy", "proxy_pool", "schedule")),
     ("job_session", "is_version_certain"),
+    ("job_run", "is_version_certain"),
     ("sync_cursor", "value"),
 }
 
