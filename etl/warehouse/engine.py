@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from etl.errors import ConfigurationError, Locked, RevisionMismatch, WarehouseUnreachable
+from etl.errors import ConfigurationError, Locked, RevisionMismatch, Vb365EtlError, WarehouseUnreachable
 
 # The newest migration; a test holds it against migrations/. Known here so that a pass over an up-to-date
 # database does not load Alembic.
@@ -66,8 +66,9 @@ def open_engine(url: str | URL) -> Engine:
             "connect_timeout": 10,
             "charset": "utf8mb4",
             "init_command": (
-                "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
-                f"innodb_lock_wait_timeout = {_BUSY_SECONDS}"
+                "SET time_zone = '+00:00',"
+                " sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_CREATE_USER',"  # GRANT makes no account
+                f" innodb_lock_wait_timeout = {_BUSY_SECONDS}"
             ),
         }
     try:
@@ -106,7 +107,7 @@ def reachable(engine: Engine) -> Iterator[None]:
         yield
     except exc.DatabaseError as error:
         if isinstance(error, exc.OperationalError) or _code(error) in (*_READ_ONLY, *_REFUSED, *_NO_DATABASE):
-            raise _explained(engine, error) from error
+            raise explained(engine, error) from error
         raise
 
 
@@ -115,7 +116,7 @@ def reachable(engine: Engine) -> Iterator[None]:
 _CONTENDED = ("40P01", "55P03", 1213, 1205)  # deadlock; somebody held a lock for longer than _BUSY_SECONDS
 _BUSY = (*_CONTENDED, "SQLITE_BUSY", "SQLITE_LOCKED")
 _READ_ONLY = ("25006", 1290, 1792, 1836, "SQLITE_READONLY")
-_REFUSED = ("42501", 1044, 1142, 1143, 1370)
+_REFUSED = ("42501", 1044, 1142, 1143, 1227, 1370, 1410)
 _NO_DATABASE = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
@@ -127,7 +128,13 @@ def _code(error: exc.DBAPIError) -> str | int | None:
     return number if isinstance(number, int) else getattr(cause, "sqlstate", None)
 
 
-def _explained(engine: Engine, error: exc.DBAPIError) -> Exception:
+def is_refused(error: exc.DBAPIError) -> bool:
+    """Tell whether the database said that the account lacks a right."""
+    return _code(error) in _REFUSED
+
+
+def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
+    """Say as one of our errors what the database did not do: which one, why, and what to do."""
     cause = " ".join(str(error.orig.args[-1] if error.orig and error.orig.args else error.orig).split())
     if engine.url.password:
         cause = cause.replace(str(engine.url.password), "***")
@@ -201,6 +208,24 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection = connection.execution_options(writes=True)
         with connection.begin():
             yield connection
+
+
+def run_as_it_is(connection: Connection, statement: str) -> None:
+    """Run a statement that holds names as others chose them: no sign in it stands for a parameter."""
+    connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def execute_unseen(connection: Connection, statement: str, parameters: tuple[str, ...] | None = None) -> None:
+    """Run a statement that holds a secret: SQLAlchemy would log it with its parameters, and show it in errors.
+
+    ``%s`` stands for a parameter; without any, a percent sign is just that. Raises DBAPIError.
+    """
+    driver = connection.dialect.loaded_dbapi
+    try:
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(statement, parameters)
+    except driver.Error as error:
+        raise exc.DBAPIError.instance("", None, error, driver.Error, dialect=connection.dialect) from None
 
 
 # Locks ---------------------------------------------------------------------------------------------------------

@@ -99,7 +99,8 @@ def test_sessions_are_set_up(empty_database: Database) -> None:
                 "SELECT @@innodb_lock_wait_timeout",
                 "SELECT @@character_set_client",
             )
-            assert found == ["+00:00", "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION", "READ-COMMITTED", 60, "utf8mb4"]
+            mode = "STRICT_ALL_TABLES,NO_AUTO_CREATE_USER,NO_ENGINE_SUBSTITUTION"
+            assert found == ["+00:00", mode, "READ-COMMITTED", 60, "utf8mb4"]
 
 
 def test_a_write_transaction_is_committed_or_leaves_nothing(database: Database) -> None:
