@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -91,7 +91,7 @@ def _administer(kind: str, *statements: str) -> None:
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for statement in statements:
-            connection.execute(text(statement))
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
     engine.dispose()
 
 
@@ -113,14 +113,14 @@ def revised_postgresql() -> Iterator[str]:
     if not server_of("postgresql"):
         yield ""
         return
-    with _database("postgresql", f"vb365_test_template_{uuid.uuid4().hex[:16]}") as template:
+    with server_database("postgresql", f"vb365_test_template_{uuid.uuid4().hex[:16]}") as template:
         upgrade(template.engine)
         template.engine.dispose()  # a database that somebody is connected to cannot be copied
         yield make_url(template.url).database or ""
 
 
 @contextmanager
-def _database(kind: str, name: str, template: str = "") -> Iterator[Database]:
+def server_database(kind: str, name: str, template: str = "") -> Iterator[Database]:
     """Make a database on a server, and drop it at the end."""
     _administer(kind, f"CREATE DATABASE {name}{f' TEMPLATE {template}' if template else ''}")
     server = server_of(kind)
@@ -134,6 +134,47 @@ def _database(kind: str, name: str, template: str = "") -> Iterator[Database]:
         _administer(kind, f"DROP DATABASE {name}{' WITH (FORCE)' if kind == 'postgresql' else ''}")
 
 
+class Accounts:
+    """Database accounts with names of the test's own, dropped at the end: ask for them before a database."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[str, str]] = []
+
+    def name(self, kind: str, beginning: str = "vb365_reader", host: str = "") -> str:
+        """Return a new name, with ``@host`` where one is given, to be dropped whoever makes the account."""
+        name = f"{beginning}_{uuid.uuid4().hex[:8]}" + (f"@{host}" if host else "")
+        self._known.append((kind, name))
+        return name
+
+    def make(self, kind: str, attributes: str = "", beginning: str = "vb365_other") -> str:
+        """Make an account or, with the attribute ROLE, a role that is none; on MariaDB for sign-in from anywhere."""
+        name = self.name(kind, beginning)
+        noun = "ROLE" if kind == "postgresql" or attributes == "ROLE" else "USER"
+        _administer(kind, f"CREATE {noun} {name} {attributes.removeprefix('ROLE')}")
+        return name
+
+    def drop(self) -> None:
+        statements: dict[str, list[str]] = {}
+        for kind, name in self._known:
+            if kind == "postgresql":
+                statements.setdefault(kind, []).append('DROP ROLE IF EXISTS "' + name.replace('"', '""') + '"')
+            elif kind == "mariadb":
+                user, host = name.rsplit("@", 1) if "@" in name else (name, "%")
+                user, host = (f"`{each.replace('`', '``')}`" for each in (user, host))
+                drop = [f"DROP USER IF EXISTS {user}@{host}", f"DROP ROLE IF EXISTS {user}"]
+                statements.setdefault(kind, []).extend(drop)
+        for kind, drops in statements.items():
+            _administer(kind, *drops)
+
+
+@pytest.fixture
+def accounts() -> Iterator[Accounts]:
+    """Makes accounts for one test."""
+    made = Accounts()
+    yield made
+    made.drop()
+
+
 @pytest.fixture
 def empty_database(database_kind: str, tmp_path: Path) -> Iterator[Database]:
     """A database without any table."""
@@ -143,7 +184,7 @@ def empty_database(database_kind: str, tmp_path: Path) -> Iterator[Database]:
         yield Database("sqlite", url, engine)
         engine.dispose()
     else:
-        with _database(database_kind, f"vb365_test_{uuid.uuid4().hex[:16]}") as made:
+        with server_database(database_kind, f"vb365_test_{uuid.uuid4().hex[:16]}") as made:
             yield made
 
 
@@ -158,10 +199,39 @@ def database(database_kind: str, tmp_path: Path, revised_sqlite: Path, revised_p
         engine.dispose()
         return
     template = revised_postgresql if database_kind == "postgresql" else ""
-    with _database(database_kind, f"vb365_test_{uuid.uuid4().hex[:16]}", template) as made:
+    with server_database(database_kind, f"vb365_test_{uuid.uuid4().hex[:16]}", template) as made:
         if not template:
             upgrade(made.engine)
         yield made
+
+
+@pytest.fixture(scope="session")
+def revised_mariadb() -> Iterator[Callable[[], Database]]:
+    """Give a MariaDB database at the newest revision, made once: it cannot be copied."""
+    with ExitStack() as stack:
+        made: list[Database] = []
+
+        def make() -> Database:
+            if not made:
+                name = f"vb365_test_shared_{uuid.uuid4().hex[:16]}"
+                made.append(stack.enter_context(server_database("mariadb", name)))
+                upgrade(made[0].engine)
+            return made[0]
+
+        yield make
+
+
+@pytest.fixture
+def warehouse(
+    database_kind: str, revised_mariadb: Callable[[], Database], request: pytest.FixtureRequest
+) -> Iterator[Database]:
+    """A database at the newest revision for tests about accounts: on MariaDB, these are all that is a test's own."""
+    if database_kind != "mariadb":
+        yield request.getfixturevalue("database")
+        return
+    yield revised_mariadb()
+    with revised_mariadb().engine.begin() as connection:
+        connection.execute(text("DELETE FROM bi_reader"))
 
 
 @pytest.fixture

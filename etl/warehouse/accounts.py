@@ -1,0 +1,204 @@
+"""MariaDB's side of accounts for reports: users and roles, what they may do, what they were granted; no more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, RowMapping, text
+
+from etl.errors import UsageError
+from etl.warehouse.engine import execute_unseen, run_as_it_is
+from etl.warehouse.readable import Right, names, rights
+
+NEEDS = "CREATE USER, SELECT on mysql.*, and SELECT on this database WITH GRANT OPTION (or to be root)"
+
+_LONGEST = 128  # characters of name@host that bi_reader holds; MariaDB's own limits are 128 for a name, 255 for a host
+_SHOW_DATABASES = 1 << 14  # as a bit of "access" in mysql.global_priv
+_HARMLESS = {"Select", "Show view"}
+_WITHOUT_PASSWORD = ("", "mysql_native_password", "mysql_old_password")
+
+
+class Account(NamedTuple):
+    """A user at a host, or, with an empty host, a role: as MariaDB's own tables tell them apart."""
+
+    user: str
+    host: str
+
+
+def named(connection: Connection, name: str) -> str:
+    """Return ``user@host`` for a user, ``role@`` for a role; a name alone is user@% or else a role, if there is one.
+
+    Raises UsageError for a name that no account can have.
+    """
+    user, at, host = name.rpartition("@") if "@" in name else (name, "", "%")
+    if not user or user.lower() == "public" or user.endswith(" ") or host.endswith(" "):
+        hint = "write name or name@host; PUBLIC is everybody, and no name ends with a space"
+        raise UsageError(f"{name!r} cannot be an account", hint=hint)
+    if max(name) > "\uffff":
+        raise UsageError(f"{name!r} cannot be an account", hint="MariaDB knows no character beyond U+FFFF in names")
+    if len(f"{user}@{host}") > _LONGEST:
+        raise UsageError(f"{name!r} cannot be an account", hint=f"at most {_LONGEST} characters, the host included")
+    account, role = Account(user, host.lower()), Account(user, "")
+    if account.host and not at and not _exists(connection, account) and _exists(connection, role):
+        account = role
+    if not account.host and not _exists(connection, role):
+        raise UsageError(f"there is no role {user!r}", hint="write name or name@host for a user")
+    return f"{account.user}@{account.host}"
+
+
+def quoted(account: str) -> str:
+    """Write an account so that SQL takes it literally."""
+    user, host = _split(account)
+    return f"{_identifier(user)}@{_identifier(host)}" if host else _identifier(user)
+
+
+def exists(connection: Connection, account: str) -> bool:
+    """Tell whether there is such a user or role."""
+    return _exists(connection, _split(account))
+
+
+def create(connection: Connection, account: str, password: str | None) -> None:
+    """Make a user; without a password it is locked, and no password would fit (an empty one would let anybody in)."""
+    if password is None:
+        without = "IDENTIFIED VIA mysql_native_password USING 'invalid' ACCOUNT LOCK"
+        run_as_it_is(connection, f"CREATE USER {quoted(account)} {without}")
+    else:
+        doubled = quoted(account).replace("%", "%%")
+        execute_unseen(connection, f"CREATE USER {doubled} IDENTIFIED BY %s", (password,))
+
+
+def undo_creation(connection: Connection, account: str) -> None:
+    """Drop the user again: MariaDB commits each such statement by itself."""
+    run_as_it_is(connection, f"DROP USER IF EXISTS {quoted(account)}")
+
+
+def danger(connection: Connection, account: str) -> str | None:
+    """Say why this account is none for reports: what it, a role it can take, or everybody may do; None = nothing."""
+    tables_priv = _rows(connection, "SELECT * FROM mysql.tables_priv WHERE Db = DATABASE()")
+    databases = _rows(connection, "SELECT User, Host FROM mysql.db WHERE DATABASE() LIKE Db")
+    for each in _reach(connection, account):
+        via = "" if each == _split(account) else f" (by way of {quoted(f'{each.user}@{each.host}')})"
+        access = _scalar(connection, "SELECT JSON_VALUE(Priv, '$.access') FROM mysql.global_priv", each)
+        if int(access or 0) & ~_SHOW_DATABASES:
+            return f"has rights on all databases{via}"
+        # Any user has what the nameless one was granted on a database.
+        if any(row["User"] == "" or (row["User"], row["Host"]) == each for row in databases):
+            return f"has rights on the whole database{via}"
+        for row in tables_priv:
+            writes = sorted((_words(row["Table_priv"]) | _words(row["Column_priv"])) - _HARMLESS)
+            if (row["User"], row["Host"]) == each and row["Table_name"] in names() and writes:
+                return f"may {writes[0].upper()} on {row['Table_name']}{via}"
+        if via and (more := _not_listed(connection, each)):
+            return f"may read {more[0]}{via}"
+    return None
+
+
+def prepare(connection: Connection, account: str) -> bool:
+    """Do nothing: who may read a table may sign in to its database."""
+    return True
+
+
+def held(connection: Connection, account: str) -> set[Right]:
+    """Return the rights that were granted to this very account on what is ours, or no longer there at all.
+
+    MariaDB keeps grants by name: one on a table of long ago would be one on the next of that name.
+    """
+    there = set(_tables(connection))
+    return {
+        right
+        for holder, right in _granted(connection)
+        if holder == _split(account) and (right.name in names() or right.name not in there)
+    }
+
+
+def beyond(connection: Connection, account: str) -> list[str]:
+    """Return what of ours this very account was granted beyond the list; what roles add, danger() has told before."""
+    return _not_listed(connection, _split(account))
+
+
+def warnings(connection: Connection, account: str) -> list[str]:
+    """Say that anybody can sign in as this account, if that is so."""
+    if not _split(account).host:
+        return []
+    (row,) = _rows(
+        connection,
+        "SELECT JSON_VALUE(Priv, '$.plugin') AS plugin, JSON_VALUE(Priv, '$.authentication_string') AS secret,"
+        " JSON_VALUE(Priv, '$.account_locked') AS locked FROM mysql.global_priv WHERE User = :user AND Host = :host",
+        **_split(account)._asdict(),
+    )
+    if (row["plugin"] or "") not in _WITHOUT_PASSWORD or row["secret"] or row["locked"] in ("1", "true"):
+        return []
+    return [
+        f"anybody can sign in as {quoted(account)}; to change that: ALTER USER {quoted(account)} IDENTIFIED BY '...'"
+    ]
+
+
+def next_step(account: str, *, has_password: bool) -> str | None:
+    """Say what is to be done before the new account can sign in."""
+    if has_password:
+        return None
+    return f"it is locked; to open it: ALTER USER {quoted(account)} IDENTIFIED BY '...' ACCOUNT UNLOCK"
+
+
+def _split(account: str) -> Account:
+    user, _, host = account.rpartition("@")
+    return Account(user, host)
+
+
+def _identifier(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _exists(connection: Connection, account: Account) -> bool:
+    return _scalar(connection, "SELECT 1 FROM mysql.global_priv", account) is not None
+
+
+def _reach(connection: Connection, account: str) -> list[Account]:
+    """The account, every role that it can take, and what everybody has."""
+    reach = [_split(account)]
+    given = [
+        (Account(row["User"], row["Host"]), Account(row["Role"], ""))
+        for row in _rows(connection, "SELECT User, Host, Role FROM mysql.roles_mapping")
+    ]
+    for each in reach:
+        reach += [role for holder, role in given if holder == each and role not in reach]
+    return [*reach, Account("PUBLIC", "")]
+
+
+def _granted(connection: Connection) -> Iterator[tuple[Account, Right]]:
+    """Every right in this database to read a table, a view, or a column of one, and who holds it."""
+    for row in _rows(connection, "SELECT * FROM mysql.tables_priv WHERE Db = DATABASE()"):
+        if "Select" in _words(row["Table_priv"]):
+            yield Account(row["User"], row["Host"]), Right(row["Table_name"])
+    for row in _rows(connection, "SELECT * FROM mysql.columns_priv WHERE Db = DATABASE()"):
+        if "Select" in _words(row["Column_priv"]):
+            yield Account(row["User"], row["Host"]), Right(row["Table_name"], row["Column_name"])
+
+
+def _not_listed(connection: Connection, holder: Account) -> list[str]:
+    listed = rights()
+    return sorted(
+        right.name + (f".{right.column}" if right.column else "")
+        for each, right in _granted(connection)
+        if each == holder and right.name in names() and right not in listed and Right(right.name) not in listed
+    )
+
+
+def _tables(connection: Connection) -> list[str]:
+    query = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+    return list(connection.scalars(text(query)))
+
+
+def _words(value: Any) -> set[str]:
+    """What a SET column holds: the driver makes a text or a set of it."""
+    return set(value) if isinstance(value, (set, frozenset)) else set(re.findall(r"[^,]+", value or ""))
+
+
+def _rows(connection: Connection, query: str, **values: str) -> list[RowMapping]:
+    return list(connection.execute(text(query), values).mappings())
+
+
+def _scalar(connection: Connection, query: str, account: Account) -> Any:
+    return connection.scalar(text(f"{query} WHERE User = :user AND Host = :host"), account._asdict())

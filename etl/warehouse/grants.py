@@ -1,0 +1,195 @@
+"""Accounts for reports: given the rights of the list, and given them again when the schema has changed.
+
+This file must not know what may be read (readable.py), nor how a database writes accounts (roles.py, accounts.py).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine, delete, exc, insert, select
+
+from etl import log
+from etl.errors import ConfigurationError, UsageError, Vb365EtlError, WarehouseUnreachable
+from etl.warehouse import accounts, roles
+from etl.warehouse.engine import explained, is_refused, lock, run_as_it_is, writing
+from etl.warehouse.readable import Right, rights
+from etl.warehouse.tables import bi_reader
+
+logger = log.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """An account that may read the list; ``account`` is its name as noted in bi_reader."""
+
+    account: str
+    is_created: bool
+    warnings: tuple[str, ...]
+    next_step: str | None
+
+
+class _Accounts(Protocol):
+    """What a database with accounts can be asked and told about one of them: roles.py, accounts.py."""
+
+    @property
+    def NEEDS(self) -> str: ...  # noqa: N802 - a constant of the module
+
+    def named(self, connection: Connection, name: str, /) -> str: ...
+
+    def quoted(self, name: str, /) -> str: ...
+
+    def exists(self, connection: Connection, name: str, /) -> bool: ...
+
+    def create(self, connection: Connection, name: str, password: str | None, /) -> None: ...
+
+    def undo_creation(self, connection: Connection, name: str, /) -> None: ...
+
+    def danger(self, connection: Connection, name: str, /) -> str | None: ...
+
+    def prepare(self, connection: Connection, name: str, /) -> bool: ...
+
+    def held(self, connection: Connection, name: str, /) -> set[Right]: ...
+
+    def beyond(self, connection: Connection, name: str, /) -> list[str]: ...
+
+    def warnings(self, connection: Connection, name: str, /) -> list[str]: ...
+
+    def next_step(self, name: str, /, *, has_password: bool) -> str | None: ...
+
+
+def assert_has_accounts(engine: Engine) -> None:
+    """Raise UsageError for a SQLite file: whoever can open it can read all of it."""
+    if engine.dialect.name == "sqlite":
+        hint = f"open it read-only instead: file:{str(engine.url.database).removeprefix('file:')}?mode=ro"
+        raise UsageError("a SQLite file has no accounts: who can open it can read all of it", hint=hint)
+
+
+def grant_reader(engine: Engine, name: str, password: str | None, granted_at: datetime) -> Reader:
+    """Let an account read what the list says and nothing else, and note it; one that is not there is made.
+
+    The password is for an account that is made; one that exists keeps its own. Raises UsageError for a name that
+    cannot be one, ConfigurationError for an account that may do more than read, WarehouseUnreachable where the
+    account that runs this lacks a right; nothing is changed then.
+    """
+    assert_has_accounts(engine)
+    if not name or "\0" in name or any("\ud800" <= each <= "\udfff" for each in name):
+        raise UsageError(f"{name!r} cannot be an account", hint="write its name")
+    with lock(engine, "schema", wait_seconds=120), writing(engine) as connection:
+        of_database = _accounts(connection)
+        with _needing_rights(connection, of_database):
+            account = of_database.named(connection, name)
+            is_created = not of_database.exists(connection, account)
+            with _created(connection, of_database, account, password) if is_created else nullcontext():
+                _assert_only_reads(of_database.danger(connection, account), connection, of_database, account)
+                if not (of_database.prepare(connection, account) and _match(connection, of_database, account)):
+                    raise _lacking(connection, of_database, "not all rights could be granted")
+                _assert_no_more(of_database.beyond(connection, account), connection, of_database, account)
+                if not connection.scalar(select(bi_reader.c.account).where(bi_reader.c.account == account)):
+                    connection.execute(insert(bi_reader).values(account=account, granted_at=granted_at))
+            warnings = of_database.warnings(connection, account)
+    step = of_database.next_step(account, has_password=password is not None) if is_created else None
+    return Reader(account, is_created, tuple(warnings), step)
+
+
+def grant_again(connection: Connection) -> None:
+    """Give every noted account the rights of this schema: what is new is readable too, what left the list is not.
+
+    Never fails for an account's sake: one that is gone is noted no more; one that this account may not grant to is
+    a warning that says what to do.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    of_database = _accounts(connection)
+    is_transactional = connection.dialect.name == "postgresql"  # elsewhere GRANT commits, savepoints and all
+    for account in connection.scalars(select(bi_reader.c.account).order_by(bi_reader.c.account)).all():
+        try:
+            with connection.begin_nested() if is_transactional else nullcontext():
+                if not of_database.exists(connection, account):
+                    connection.execute(delete(bi_reader).where(bi_reader.c.account == account))
+                    logger.warning("an account for reports is gone: it is not noted any more", account=account)
+                elif not _match(connection, of_database, account):
+                    raise _lacking(connection, of_database, "not all rights could be granted")
+        except (exc.DBAPIError, Vb365EtlError) as error:
+            reason = str(explained(connection.engine, error)) if isinstance(error, exc.DBAPIError) else str(error)
+            remedy = f"run as an account that may: vb365-etl db grant-reader {shlex.quote(account)}"
+            logger.warning("an account for reports keeps its old rights", account=account, reason=reason, remedy=remedy)
+
+
+def _accounts(connection: Connection) -> _Accounts:
+    return roles if connection.dialect.name == "postgresql" else accounts
+
+
+@contextmanager
+def _created(connection: Connection, of_database: _Accounts, account: str, password: str | None) -> Iterator[None]:
+    """Make an account, and keep it only if all goes well."""
+    of_database.create(connection, account, password)
+    try:
+        yield
+    except BaseException:
+        of_database.undo_creation(connection, account)
+        raise
+
+
+def _match(connection: Connection, of_database: _Accounts, account: str) -> bool:
+    """Revoke what an account holds beyond the list, grant what it lacks; tell whether it then holds all of it."""
+    wanted, holder = rights(), of_database.quoted(account)
+    for target in _targets(of_database.held(connection, account) - wanted):
+        run_as_it_is(connection, f"REVOKE SELECT{target} FROM {holder}")
+    for target in _targets(wanted - of_database.held(connection, account)):
+        run_as_it_is(connection, f"GRANT SELECT{target} TO {holder}")
+    return wanted <= of_database.held(connection, account)
+
+
+def _targets(wanted: Collection[Right]) -> Iterator[str]:
+    """Write rights as SQL, a table at a time; our own names need no quotes."""
+    in_order = sorted(wanted, key=lambda right: (right.name, right.column or ""))
+    for (name, is_whole), group in groupby(in_order, key=lambda right: (right.name, right.column is None)):
+        columns = ", ".join(right.column or "" for right in group)
+        yield f" ON {name}" if is_whole else f" ({columns}) ON {name}"
+
+
+def _assert_only_reads(danger: str | None, connection: Connection, of_database: _Accounts, account: str) -> None:
+    if danger:
+        raise ConfigurationError(
+            f"it {danger}; an account for reports may only read; nothing was changed",
+            where=f"account {of_database.quoted(account)}",
+            hint="name another account, or take that right back first",
+        )
+
+
+def _assert_no_more(beyond: list[str], connection: Connection, of_database: _Accounts, account: str) -> None:
+    if beyond:
+        more = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
+        raise ConfigurationError(
+            f"it may read {beyond[0]}{more}, which is not for reports; nothing was changed",
+            where=f"account {of_database.quoted(account)}",
+            hint="it has that right from PUBLIC, from a role or from another grantor: take it back there first",
+        )
+
+
+@contextmanager
+def _needing_rights(connection: Connection, of_database: _Accounts) -> Iterator[None]:
+    """Turn the database's refusal into an error that says which rights are needed."""
+    try:
+        yield
+    except exc.DBAPIError as error:
+        if not is_refused(error):
+            raise
+        raise _lacking(connection, of_database, explained(connection.engine, error).what) from error
+
+
+def _lacking(connection: Connection, of_database: _Accounts, what: str) -> WarehouseUnreachable:
+    url = connection.engine.url
+    return WarehouseUnreachable(
+        what,
+        where=f"database {url.render_as_string(hide_password=True)}",
+        hint=f"{url.username or 'the account of database.url'} needs {of_database.NEEDS}; or let an administrator's"
+        " account run this once, set in VB365_ETL_DATABASE__URL",
+    )

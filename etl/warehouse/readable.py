@@ -1,0 +1,80 @@
+"""What an account for reports may read: each table is in one of three lists; it must not know accounts or grants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from etl.warehouse.tables import metadata
+from etl.warehouse.views import VIEWS
+
+# All of it: the dimensions, the facts and the history of the SQL contract. Every view may be read as well.
+WHOLE = (
+    "backup_window",
+    "backup_window_hour",
+    "calendar",
+    "data_dictionary",
+    "dimension_change",
+    "expected_run",
+    "hour_of_week",
+    "job_day",
+    "job_link",
+    "job_run",
+    "job_session",
+    "job_status",
+    "job_version",
+    "organization",
+    "proxy",
+    "proxy_pool",
+    "report_clock",
+    "repository",
+    "repository_day",
+    "run_status",
+    "schedule",
+    "server",
+    "session_baseline",
+    "session_hour",
+    "session_message",
+    "sync_run",
+    "sync_run_stream",
+)
+
+# All of it but these columns: what nobody knows the meaning of may be anything. The values of job_change are read
+# through rpt_job_change, which masks those of unknown fields.
+IN_PART: Mapping[str, frozenset[str]] = {
+    "job": frozenset({"extra", "document_digest"}),
+    "job_change": frozenset({"old_value", "new_value"}),
+}
+
+# Documents as the server sent them, and what only this program needs.
+NOT_AT_ALL = (
+    "alembic_version",
+    "bi_reader",
+    "job_version_extra",
+    "rejected_document",
+    "sync_cursor",
+    "volatile_field",
+)
+
+
+class Right(NamedTuple):
+    """The right to read one table or view; ``column`` None = the whole of it."""
+
+    name: str
+    column: str | None = None
+
+
+def rights() -> frozenset[Right]:
+    """Return every right of an account for reports: a table that is in no list is not among them."""
+    in_part = {
+        Right(name, column.name)
+        for name, left_out in IN_PART.items()
+        for column in metadata.tables[name].columns
+        if column.name not in left_out
+    }
+    return frozenset({*(Right(name) for name in WHOLE), *(Right(view.name) for view in VIEWS), *in_part})
+
+
+def names() -> list[str]:
+    """Return the names of all that is ours in the database: tables, views, the note of the schema's revision."""
+    return sorted({*metadata.tables, *(view.name for view in VIEWS), "alembic_version"})
