@@ -9,6 +9,8 @@ from sqlalchemy import Connection, text
 
 from etl.warehouse.dictionary import write_dictionary
 from etl.warehouse.engine import HEAD_REVISION
+from etl.warehouse.grants import grant_again
+from etl.warehouse.view_grants import restore_grants, saved_grants
 from etl.warehouse.views import create_views, drop_views
 
 
@@ -16,10 +18,14 @@ from etl.warehouse.views import create_views, drop_views
 def renewed(connection: Connection) -> Iterator[None]:
     """Change tables while no view hangs on them; at the newest revision, put views and data dictionary up again.
 
-    The dictionary comes last: filled, it says that all the rest is there (MariaDB commits each step by itself).
+    What anybody was granted on the views stays, and who may read the reports may read the new ones too. The
+    dictionary comes last: filled, it says that all the rest is there (MariaDB commits each step by itself).
     """
+    saved = saved_grants(connection)
     drop_views(connection)
     yield
     if connection.scalar(text("SELECT MAX(version_num) FROM alembic_version")) == HEAD_REVISION:
         create_views(connection)
+        restore_grants(connection, saved)
+        grant_again(connection)
         write_dictionary(connection)
