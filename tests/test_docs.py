@@ -52,6 +52,8 @@ PLACEHOLDERS = {
     "[--timezone": "--timezone",
     "ZONE]": "Europe/Berlin",
     "TOOL": "powerbi",
+    "[--password": "--password",
+    "REF]": "env:NAME",
 }
 
 
@@ -81,6 +83,7 @@ def test_the_readme_names_commands() -> None:
         "db current",
         "db check",
         "db dictionary",
+        "db grant-reader",
         "db rebuild",
         "export",
         "connect",
@@ -106,6 +109,7 @@ def test_every_option_of_the_readme_exists() -> None:
         ("jobs",),
         ("status",),
         ("db", "rebuild"),
+        ("db", "grant-reader"),
         ("export",),
         ("connect",),
         ("simulate",),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from etl.cli.options import Config, Json, open_database, open_settings
-from etl.cli.output import print_json, print_table, progress
+from etl.cli.output import print_json, print_table, print_warning, printable, progress
 from etl.errors import UsageError
 
 _ENTRY = ("column_name", "unit", "meaning")
@@ -76,6 +76,66 @@ def rebuild(
         typer.echo(f"{len(names)} server{'' if len(names) == 1 else 's'} rebuilt: days are cut in {zone}")
         if timezone is not None:
             typer.echo(f'set it in the settings too: [reporting] timezone = "{zone}"')
+
+
+@app.command("grant-reader")
+def grant_reader(
+    context: typer.Context,
+    role: Annotated[
+        str,
+        typer.Argument(metavar="ROLE", help="A role on PostgreSQL; name, or name@host, on MariaDB. Made if missing."),
+    ],
+    password: Annotated[
+        str | None,
+        typer.Option(
+            "--password",
+            metavar="REF",
+            help="Where the password of an account that is made stands: env:NAME, file:/path, keyring:service/name.",
+        ),
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Let an account read the views and tables of the reports and nothing else, now and after upgrades."""
+    from etl.load.ledger import system_clock
+    from etl.warehouse import engine, grants
+
+    settings = open_settings(context, config)
+    secret = _password(password)
+    grants.assert_has_accounts(engine.open_engine(settings.database.connection_url()))
+    reader = grants.grant_reader(open_database(settings), role, secret, system_clock())
+    notes = [reader.next_step] if reader.next_step else []
+    if secret is not None and not reader.is_created:
+        notes.append("it was there already and keeps its password")
+    if json:
+        print_json(
+            {
+                "account": reader.account,
+                "is_created": reader.is_created,
+                "warnings": reader.warnings,
+                "next_steps": notes,
+            }
+        )
+        return
+    for warning in reader.warnings:
+        print_warning(warning)
+    made = "made; it" if reader.is_created else "it"
+    typer.echo(printable(f"{reader.account}: {made} may read the reports' views and tables, and nothing else here"))
+    for note in notes:
+        typer.echo(printable(f"  {note}"))
+
+
+def _password(reference: str | None) -> str | None:
+    """Read a password from where it stands; never one that stands in the command itself."""
+    if reference is None:
+        return None
+    from etl.config import SecretReference
+
+    place = SecretReference(reference, "--password")
+    if place.is_literal or not place:
+        what = "--password takes the place where the password stands, never the password"
+        raise UsageError(what, hint="write env:NAME, file:/path or keyring:service/name")
+    return place.reveal()
 
 
 @app.command()

@@ -57,9 +57,16 @@ def print_error(what: str, hint: str | None = None) -> None:
     """Print an error on stderr, what to do next on a line of its own; no secret, nothing that moves the cursor."""
     from etl.log import redact
 
-    typer.echo(typer.style("error: ", fg="red", bold=True) + _printable(redact(what)), err=True)
+    typer.echo(typer.style("error: ", fg="red", bold=True) + printable(redact(what)), err=True)
     if hint:
-        typer.echo(f"  {_printable(redact(hint))}", err=True)
+        typer.echo(f"  {printable(redact(hint))}", err=True)
+
+
+def print_warning(what: str) -> None:
+    """Print on stderr what the user should know; the command goes on."""
+    from etl.log import redact
+
+    typer.echo(typer.style("warning: ", fg="yellow", bold=True) + printable(redact(what)), err=True)
 
 
 def unexpected(error: Exception) -> str:
@@ -101,10 +108,10 @@ def _cell(column: str, value: object, zone: ZoneInfo) -> str:
         return value.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
     if column.startswith("is_"):
         return "yes" if value else "no"
-    return _printable(str(value)).replace("\n", "\N{REPLACEMENT CHARACTER}")
+    return printable(str(value)).replace("\n", "\N{REPLACEMENT CHARACTER}")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Replace what a terminal would obey (escapes, carriage returns, text direction); lines stay."""
     return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
