@@ -36,6 +36,7 @@ from sqlalchemy.types import TypeEngine
 from etl.config.values import nearest
 from etl.errors import UsageError
 from etl.warehouse import tables
+from etl.warehouse.readable import IN_PART, NOT_AT_ALL
 from etl.warehouse.types import UtcDateTime, long_text
 from etl.warehouse.views import VIEWS, View
 
@@ -57,15 +58,8 @@ MONTH_OF: Mapping[str, str | None] = {
     "rpt_job_change": "detected_at",
     "rpt_job_history": "valid_from",
 }
-HIDDEN: Mapping[str, str] = {
-    "bi_reader": "it holds the names of accounts",
-    "job_version_extra": "it holds fields that nobody has looked at yet",
-    "rejected_document": "it holds documents as the server sent them",
-    "sync_cursor": "it is of use to passes alone",
-    "volatile_field": "it holds values of fields that nobody has looked at yet",
-}
-_HIDDEN_COLUMNS = {"job": {"extra"}}
 MASK = "***"
+MASKED = frozenset({"old_value", "new_value"})  # of job_change, where the field is not known
 _MONTH = "exported_month_of"
 
 
@@ -140,7 +134,7 @@ def month_label(value: date | None) -> str | None:
 @cache
 def known_objects() -> Mapping[str, Exportable]:
     """Return all that can be exported, by name."""
-    found = [of_table(table) for table in tables.metadata.tables.values() if table.name not in HIDDEN]
+    found = [of_table(table) for table in tables.metadata.tables.values() if table.name not in NOT_AT_ALL]
     return {each.name: each for each in sorted([*found, *map(of_view, VIEWS)], key=lambda each: each.name)}
 
 
@@ -154,8 +148,8 @@ def chosen_objects(names: Iterable[str]) -> list[Exportable]:
     known = known_objects()
     chosen = sorted(set(names))
     for name in chosen:
-        if name in HIDDEN:
-            raise UsageError(f"{name} is never exported: {HIDDEN[name]}", where="--tables", hint=_known_names())
+        if name in NOT_AT_ALL:
+            raise UsageError(f"{name} is never exported: {NOT_AT_ALL[name]}", where="--tables", hint=_known_names())
         if name not in known:
             what = f"there is no table or view {name!r}{nearest(name, known)}"
             raise UsageError(what, where="--tables", hint=_known_names())
@@ -168,7 +162,7 @@ def _known_names() -> str:
 
 def of_table(table: Table) -> Exportable:
     """Make a table exportable: without its hidden columns, in the order of its primary key."""
-    hidden = _HIDDEN_COLUMNS.get(table.name, set())
+    hidden = IN_PART.get(table.name, frozenset()) - MASKED
     columns = [each for each in table.columns if each.name not in hidden]
     owner, _, month_of = (MONTH_OF.get(table.name, "day") or "").rpartition(".")
     other = tables.metadata.tables[owner] if owner else table
@@ -199,9 +193,9 @@ def of_view(view: View) -> Exportable:
 def _readable(columns: Sequence[ColumnElement[Any]], source: FromClause) -> Select[Any]:
     """Select columns; of a change of an unknown field, such as extra.ticket, the values are masked."""
     by_name = {str(each.key): each for each in columns}
-    if {"field", "old_value", "new_value"} <= by_name.keys():
+    if {"field", *MASKED} <= by_name.keys():
         is_unknown = func.substr(by_name["field"], 1, len("extra.")) == "extra."
-        for name in ("old_value", "new_value"):
+        for name in sorted(MASKED):
             value = by_name[name]
             mask = (and_(is_unknown, value.is_not(None)), literal(MASK, long_text()))
             by_name[name] = case(mask, else_=value).label(name)

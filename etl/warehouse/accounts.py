@@ -11,12 +11,14 @@ from sqlalchemy import Connection, RowMapping, text
 from etl.errors import UsageError
 from etl.warehouse.engine import execute_unseen, run_as_it_is
 from etl.warehouse.readable import Right, names, rights
+from etl.warehouse.views import VIEWS
 
 NEEDS = "CREATE USER, SELECT on mysql.*, and SELECT on this database WITH GRANT OPTION (or to be root)"
 
 _LONGEST = 128  # characters of name@host that bi_reader holds; MariaDB's own limits are 128 for a name, 255 for a host
 _SHOW_DATABASES = 1 << 14  # as a bit of "access" in mysql.global_priv
 _HARMLESS = {"Select", "Show view"}
+_VIEWS = frozenset(view.name for view in VIEWS)
 _WITHOUT_PASSWORD = ("", "mysql_native_password", "mysql_old_password")
 
 
@@ -95,6 +97,11 @@ def danger(connection: Connection, account: str) -> str | None:
     return None
 
 
+def reading(name: str) -> str:
+    """Return the privileges to read a table or view; of a view, tools ask for its columns by SHOW CREATE VIEW."""
+    return "SELECT, SHOW VIEW" if name in _VIEWS else "SELECT"
+
+
 def prepare(connection: Connection, account: str) -> bool:
     """Do nothing: who may read a table may sign in to its database."""
     return True
@@ -106,10 +113,14 @@ def held(connection: Connection, account: str) -> set[Right]:
     MariaDB keeps grants by name: one on a table of long ago would be one on the next of that name.
     """
     there = set(_tables(connection))
+    query = "SELECT * FROM mysql.tables_priv WHERE Db = DATABASE()"
+    explained = {row["Table_name"] for row in _rows(connection, query) if "Show view" in _words(row["Table_priv"])}
     return {
         right
         for holder, right in _granted(connection)
-        if holder == _split(account) and (right.name in names() or right.name not in there)
+        if holder == _split(account)
+        and (right.name in names() or right.name not in there)
+        and (right.name not in _VIEWS or right.name in explained)
     }
 
 

@@ -53,6 +53,8 @@ class _Accounts(Protocol):
 
     def danger(self, connection: Connection, name: str, /) -> str | None: ...
 
+    def reading(self, name: str, /) -> str: ...
+
     def prepare(self, connection: Connection, name: str, /) -> bool: ...
 
     def held(self, connection: Connection, name: str, /) -> set[Right]: ...
@@ -140,19 +142,19 @@ def _created(connection: Connection, of_database: _Accounts, account: str, passw
 def _match(connection: Connection, of_database: _Accounts, account: str) -> bool:
     """Revoke what an account holds beyond the list, grant what it lacks; tell whether it then holds all of it."""
     wanted, holder = rights(), of_database.quoted(account)
-    for target in _targets(of_database.held(connection, account) - wanted):
-        run_as_it_is(connection, f"REVOKE SELECT{target} FROM {holder}")
-    for target in _targets(wanted - of_database.held(connection, account)):
-        run_as_it_is(connection, f"GRANT SELECT{target} TO {holder}")
+    for reading in _readings(of_database, of_database.held(connection, account) - wanted):
+        run_as_it_is(connection, f"REVOKE {reading} FROM {holder}")
+    for reading in _readings(of_database, wanted - of_database.held(connection, account)):
+        run_as_it_is(connection, f"GRANT {reading} TO {holder}")
     return wanted <= of_database.held(connection, account)
 
 
-def _targets(wanted: Collection[Right]) -> Iterator[str]:
+def _readings(of_database: _Accounts, wanted: Collection[Right]) -> Iterator[str]:
     """Write rights as SQL, a table at a time; our own names need no quotes."""
     in_order = sorted(wanted, key=lambda right: (right.name, right.column or ""))
     for (name, is_whole), group in groupby(in_order, key=lambda right: (right.name, right.column is None)):
         columns = ", ".join(right.column or "" for right in group)
-        yield f" ON {name}" if is_whole else f" ({columns}) ON {name}"
+        yield f"{of_database.reading(name)} ON {name}" if is_whole else f"SELECT ({columns}) ON {name}"
 
 
 def _assert_only_reads(danger: str | None, connection: Connection, of_database: _Accounts, account: str) -> None:

@@ -47,14 +47,14 @@ IN_PART: Mapping[str, frozenset[str]] = {
 }
 
 # Documents as the server sent them, and what only this program needs.
-NOT_AT_ALL = (
-    "alembic_version",
-    "bi_reader",
-    "job_version_extra",
-    "rejected_document",
-    "sync_cursor",
-    "volatile_field",
-)
+NOT_AT_ALL: Mapping[str, str] = {
+    "alembic_version": "it tells the revision of the schema",
+    "bi_reader": "it holds the names of accounts",
+    "job_version_extra": "it holds fields that nobody has looked at yet",
+    "rejected_document": "it holds documents as the server sent them",
+    "sync_cursor": "it is of use to passes alone",
+    "volatile_field": "it holds values of fields that nobody has looked at yet",
+}
 
 
 class Right(NamedTuple):

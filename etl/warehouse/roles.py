@@ -153,6 +153,11 @@ def danger(connection: Connection, name: str) -> str | None:
     return next((f"{row.what} (by way of {row.via})" if row.via else str(row.what) for row in found), None)
 
 
+def reading(name: str) -> str:
+    """Return the privilege to read a table or view."""
+    return "SELECT"
+
+
 def prepare(connection: Connection, name: str) -> bool:
     """Let the role into the database and its schema, read-only unless it says otherwise; tell whether it is in.
 

@@ -79,18 +79,10 @@ def _filled(source: Source, folder: Path) -> Source:
     url = source.url.render_as_string(hide_password=False)
     program(folder, url, "demo", "--database", url, "--jobs", "12", "--weeks", "1")
     if source.kind != "sqlite":
-        grant(source)
+        program(folder, url, "db", "grant-reader", source.reader)
     program(folder, url, "connect", "superset", "--reader", source.reader)
     bundle = (folder / "vb365-etl-superset.zip").read_bytes()
     return Source(source.kind, source.url, source.reader, source.password, bundle)
-
-
-def grant(source: Source) -> None:
-    with create_engine(source.url).begin() as connection:
-        if source.kind == "postgresql":
-            connection.execute(text(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {source.reader}"))
-        else:
-            connection.execute(text(f"GRANT SELECT, SHOW VIEW ON {source.url.database}.* TO {source.reader}@'%'"))
 
 
 def program(folder: Path, url: str, *arguments: str) -> str:

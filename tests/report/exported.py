@@ -12,7 +12,7 @@ from sqlalchemy import Engine, insert
 
 from etl.report.export import FileFormat
 from etl.warehouse.engine import writing
-from etl.warehouse.tables import job, job_change, job_session, job_version, server, sync_run
+from etl.warehouse.tables import job, job_change, job_session, job_version, schedule, server, sync_run
 
 BERLIN = ZoneInfo("Europe/Berlin")
 AT = datetime(2026, 4, 30, 23, 15, 0, 250_000, tzinfo=UTC)
@@ -68,6 +68,8 @@ def fill(engine: Engine) -> None:
                 "bytes_received": 1,
             },
         )
+        policy = {"policy_digest": bytes(range(16)), "schedule_text": "Daily", "first_seen_at": AT}
+        connection.execute(insert(schedule), {"id": 1, **policy})
         known = {"server_id": 1, "kind": "backup", "version_number": 1, "is_stub": 0, "first_seen_at": AT}
         connection.execute(
             insert(job),

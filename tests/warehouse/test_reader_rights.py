@@ -341,7 +341,7 @@ WRITES = {
         "ALTER TABLE job ADD COLUMN x INT",
         "GRANT SELECT ON rpt_run TO PUBLIC",
         "SELECT 'x' INTO OUTFILE '/tmp/vb365-mine'",
-        "SHOW CREATE VIEW rpt_job_change",
+        "SHOW CREATE TABLE rejected_document",
         "SELECT * FROM mysql.user",
         "SELECT * FROM mysql.global_priv",
         "SET GLOBAL read_only = 0",
