@@ -22,6 +22,7 @@ from sqlalchemy import Engine, event, select
 from etl.simulator import Session, SimulatedServer, World, something_happens
 from etl.warehouse.engine import open_engine
 from etl.warehouse.tables import job, job_session
+from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -330,3 +331,30 @@ def test_the_database_holds_the_union_of_all_sessions_ever_shown(
         play.look(8, 1000, full=True)
         assert set(world.sessions) <= play.book.keys() - play.may
         assert server.crashes == []
+
+
+@pytest.mark.parametrize("bounds_mean", ["ended", "created"])
+@pytest.mark.parametrize("version", [6, 7, 8])
+@pytest.mark.parametrize(
+    ("is_listed_late", "started_at"),
+    [(False, START - timedelta(hours=9)), (True, START - timedelta(minutes=50))],
+    ids=["seen running", "listed late"],
+)
+def test_a_session_created_before_and_ended_after_the_cursor_is_never_skipped(
+    sqlite_database: Database, is_listed_late: bool, started_at: datetime, version: int, bounds_mean: Any
+) -> None:
+    ended_at = START + timedelta(minutes=5)
+    engine, world = sqlite_database.engine, World(seed=1, jobs=0, start=START, bounds_mean=bounds_mean)
+    with SimulatedServer(world, clock="simulated") as server:
+        told = settings_for(server.url, api_version=f"v{version}", streams=STREAMS)
+        if is_listed_late:
+            run_pass(engine, told, START)
+        uid = world.add_session(STRANGER, started_at=started_at).uid
+        if not is_listed_late:
+            run_pass(engine, told, START)
+        world.advance(timedelta(days=1))
+        world.edit_session(uid, status="Failed", ended_at=ended_at)
+        run_pass(engine, told, START + timedelta(days=1))
+        assert server.crashes == []
+    (row,) = session_rows(engine).values()
+    assert (row["started_at"], row["ended_at"], row["status"]) == (started_at, ended_at, "Failed")
