@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from etl.errors import LostLock, UsageError, Vb365EtlError
 from etl.load import ledger
 from etl.load.bulk import batches
+from etl.load.dimensions import move_clock
 from etl.load.history import JobHistory
 from etl.load.known import Present, present_jobs
 from etl.load.ledger import Clock, Observation, Run, StreamResult
@@ -243,6 +244,7 @@ def _load(connection: Connection, this: Pass, walk: Walk, is_whole: bool) -> Str
         mark_changed(connection, server_id, walk.kind, at, history.whole_walk_at)
     mark_completed(connection, history.completed)
     history.close(is_whole=is_whole, seen=readable, held=walk.held)
+    move_clock(connection, at)
     for path in history.counts.volatile:
         _log.warning("volatile field, out of versions from now on", server=this.run.server_name, path=path)
     counts = history.counts

@@ -69,6 +69,7 @@ def sync(
         ) as this,
     ):
         zones = zones_of(settings, server)
+        keep_dimensions(this, zones.reporting)
         if options.job:
             _sync_one_job(this, client, options.job.strip().lower())
         else:
@@ -90,8 +91,6 @@ def sync(
                 sync_messages(this, client, limit=settings.sync.logs_per_pass, at_once=at_once, progress=progress)
         if "sessions" in server.streams:
             derive(this, zones, settings, progress)
-        else:
-            keep_dimensions(this, zones.reporting)
     return this.result(client.version)
 
 

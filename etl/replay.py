@@ -64,6 +64,7 @@ def load_file(
     told = Identity(server_name, timezone=server.timezone if server else None)
     server_id = identity.identify(engine, told, clock())
     with open_pass(engine, server_id, server_name, clock, "file", observed_at=observed_at) as this:
+        keep_dimensions(this, settings.reporting_zone)
         last = identity.last_observation(engine, server_id)
         is_late = observed_at is not None and last is not None and observed_at <= last
         for walk in _walks(this, [(kind or "backup", api_version, each) for kind, each in documents]):
@@ -71,7 +72,6 @@ def load_file(
                 this.assert_unchanged(walk, last)
             else:
                 this.load(walk)
-        keep_dimensions(this, settings.reporting_zone)
     return this.result(api_version)
 
 

@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 KILLED = START + timedelta(hours=3)
 AFTER = KILLED + timedelta(microseconds=1)  # what a second pass on the same clock observes (H8)
+A_WEEK = timedelta(days=7)  # report_clock looks back so far
 
 Rows = dict[str, list[NaturalRow]]
 
@@ -169,7 +170,7 @@ def at_one_instant(rows: Rows) -> Rows:
     def moved(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(moved(each) for each in value)
-        return KILLED if value == AFTER else value
+        return KILLED if value == AFTER else KILLED - A_WEEK if value == AFTER - A_WEEK else value
 
     return {
         name: sorted(({key: moved(value) for key, value in row.items()} for row in rows[name]), key=repr)

@@ -32,19 +32,21 @@ def assert_zone(engine: Engine, zone: ZoneInfo) -> None:
 
 
 def write_dimensions(connection: Connection, zone: ZoneInfo, observed_at: datetime) -> None:
-    """Make sure that every day, hour and status that a fact may name is there, and move the clock of the reports."""
-    kept = connection.scalar(select(report_clock.c.timezone))
-    if kept is None:
-        clock = {"id": 1, "timezone": zone.key, "as_of_at": observed_at, "week_ago_at": observed_at - _ONE_WEEK}
-        insert_missing(connection, report_clock, [clock], "id")
+    """Make sure that every day, hour and status that a fact may name is there, and the clock of the reports."""
+    if connection.scalar(select(report_clock.c.timezone)) is None:
+        insert_missing(connection, report_clock, [{"id": 1, "timezone": zone.key}], "id")
         insert_missing(connection, hour_of_week, hours_of_week(), "hour_of_week")
         insert_missing(connection, run_status, sorted(run_statuses(), key=lambda row: str(row["status"])), "status")
+    _write_calendar(connection, zone, observed_at)
+
+
+def move_clock(connection: Connection, observed_at: datetime) -> None:
+    """Set the clock of the reports on to an observation; one that lies before it does not move it."""
     connection.execute(
         update(report_clock)
         .where((report_clock.c.as_of_at.is_(None)) | (report_clock.c.as_of_at < observed_at))
         .values(as_of_at=observed_at, week_ago_at=observed_at - _ONE_WEEK)
     )
-    _write_calendar(connection, zone, observed_at)
 
 
 def write_unknown_statuses(connection: Connection, words: Collection[str]) -> None:

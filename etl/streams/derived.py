@@ -60,7 +60,7 @@ def derive(this: Pass, zones: Zones, settings: Settings, progress: Progress | No
 
 
 def keep_dimensions(this: Pass, zone: ZoneInfo) -> None:
-    """Write what reports share, after a pass from which nothing else is derived."""
+    """Write what reports share, before anything that they show."""
     with ledger.fenced(this.engine, this.run) as connection:
         write_dimensions(connection, zone, this.observation.at)
 
