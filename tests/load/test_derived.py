@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from etl.simulator import SimulatedServer, World
-from etl.warehouse.tables import job_session
+from etl.warehouse.tables import job_run, job_session
 from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
 
@@ -41,3 +41,17 @@ def test_a_retry_of_an_attempt_that_the_server_has_forgotten(sqlite_database: Da
         found = connection.execute(select(*columns).order_by(job_session.c.started_at)).all()
     chain = "00000000-0000-4000-8000-0000000000ff"
     assert [tuple(row) for row in found] == [(chain, 2, 1, 0), (chain, 2, 1, 1)]
+
+
+def test_a_later_pass_reads_the_attempt_before_its_days(database: Database) -> None:
+    # SQLAlchemy warned of a cartesian product, on MariaDB alone.
+    world = World(jobs=0, start=NOW)
+    world.add_job(is_enabled=True, schedule_type="Daily", daily_type="Everyday", daily_time="22:00:00")
+    with SimulatedServer(world, clock="simulated") as server:
+        settings = settings_for(server.url, streams=ALL)
+        for days in (10, 1):
+            world.advance(timedelta(days=days))
+            assert run_pass(database.engine, settings, world.now).status == "succeeded"
+    first_attempts = [each for each in world.sessions.values() if each.main_session_uid is None]
+    with database.engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(job_run)) == len(first_attempts)
