@@ -1,4 +1,4 @@
-"""Cuts attempts at the full hours of the server's clock and meets them with the windows; it must not know runs."""
+"""Cuts attempts at hours, the server's and the reports', and meets them with the windows; it must not know runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TO_THURSDAY = 4 * 24  # hours from Sunday 00:00 to the weekday of 1970-01-01
 
 
 class Hour(Struct, frozen=True, gc=False):
-    """One piece of an attempt within one hour of the server's clock; ``is_allowed`` is 1/0, None = nobody can tell."""
+    """One piece of an attempt within one hour of either clock; ``is_allowed`` is 1/0, None = nobody can tell."""
 
     starts_at: datetime
     ends_at: datetime
@@ -46,9 +46,10 @@ def session_hours(
 ) -> list[Hour]:
     """Cut a finished attempt into pieces whose whole seconds add up to its own, int(ended_at - started_at).
 
-    It is cut at the full hours of the server's clock and where that clock jumps; ``zone`` None = the server's zone is
-    not set: the reporting zone's hours, and no verdict on the window. Pieces of less than a second are left out, but
-    for an attempt that has no other. ``day`` and ``hour`` are those of a piece's start in the reporting zone.
+    It is cut at the full hours of the server's clock and of the reporting zone's (which differ where one zone is half
+    an hour off), and where a clock jumps; ``zone`` None = the server's zone is not set: the reporting zone's hours, and
+    no verdict on the window. Pieces of less than a second are left out, but for an attempt that has no other. ``day``
+    and ``hour`` are those of a piece in the reporting zone.
     """
     clock = zone or reporting_zone
     since, until, span = started_at - _EPOCH, ended_at - _EPOCH, ended_at - started_at
@@ -60,16 +61,16 @@ def session_hours(
     pieces: list[Hour] = []
     while True:
         local, jump = _local_second(clock, at_second)
-        cut = min(at_second + _HOUR - local % _HOUR, jump)
+        shown, other_jump = (local, jump) if clock is reporting_zone else _local_second(reporting_zone, at_second)
+        cut = min(at_second + _HOUR - max(local % _HOUR, shown % _HOUR), jump, other_jump)
         is_last = cut >= end_second
         busy = (total if is_last else cut - first_whole) - counted
         if busy > 0 or (is_last and not pieces):
             hour_of_week = (local // _HOUR + _TO_THURSDAY) % _WEEK
             is_allowed = None if zone is None else 1 if mask is None else int(mask[hour_of_week])
-            hour = local if clock is reporting_zone else _local_second(reporting_zone, at_second)[0]
             until_at = ended_at if is_last else _EPOCH + timedelta(seconds=cut)
             day = day_of(at, reporting_zone)
-            pieces.append(Hour(at, until_at, busy, hour_of_week, is_allowed, day, hour % _DAY // _HOUR))
+            pieces.append(Hour(at, until_at, busy, hour_of_week, is_allowed, day, shown % _DAY // _HOUR))
         if is_last:
             return pieces
         counted += busy

@@ -70,6 +70,14 @@ def test_a_zone_that_is_not_on_the_hour() -> None:
     ]
 
 
+def test_a_piece_lies_within_one_hour_of_the_reports_too() -> None:
+    assert session_hours(utc("2026-01-05T00:00:00"), utc("2026-01-05T01:10:00"), BERLIN, KATHMANDU, ALL) == [
+        Hour(utc("2026-01-05T00:00:00"), utc("2026-01-05T00:15:00"), 900, 25, 1, date(2026, 1, 5), 5),
+        Hour(utc("2026-01-05T00:15:00"), utc("2026-01-05T01:00:00"), 2700, 25, 1, date(2026, 1, 5), 6),
+        Hour(utc("2026-01-05T01:00:00"), utc("2026-01-05T01:10:00"), 600, 26, 1, date(2026, 1, 5), 6),
+    ]
+
+
 def test_a_server_whose_zone_is_not_set() -> None:
     assert session_hours(utc("2026-01-05T11:30:00"), utc("2026-01-05T12:10:00"), None, BERLIN, "0" * 168) == [
         Hour(utc("2026-01-05T11:30:00"), utc("2026-01-05T12:00:00"), 1800, 36, None, date(2026, 1, 5), 12),
@@ -98,7 +106,7 @@ def test_a_server_whose_zone_is_not_set() -> None:
     ],
 )
 def test_clocks_that_jump(zone: ZoneInfo, started_at: str, ended_at: str, pieces: list[tuple[int, int]]) -> None:
-    hours = session_hours(utc(started_at), utc(ended_at), zone, ZULU, None)
+    hours = session_hours(utc(started_at), utc(ended_at), zone, zone, None)
     assert [(each.hour_of_week, each.busy_seconds) for each in hours] == pieces
 
 
