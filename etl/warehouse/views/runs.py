@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import and_, case, exists, func, not_, or_, select
 
-from etl.warehouse.tables import (
-    expected_run,
-    job,
-    job_run,
-    job_session,
-    job_version,
-)
+from etl.warehouse.tables import expected_run, job, job_run, job_session, job_version, server
 from etl.warehouse.views.names import MEANINGS, NAMES, named
 from etl.warehouse.views.view import View
 
@@ -103,7 +97,8 @@ MISSED_RUN = View(
         expected_run.c.basis,
     )
     .select_from(named(expected_run, by_version=True))
-    .where(expected_run.c.outcome.in_(_NOT_SIMPLY_MET)),
+    # What is ruled out is known days ahead, but not due yet.
+    .where(expected_run.c.outcome.in_(_NOT_SIMPLY_MET), expected_run.c.expected_at <= server.c.observed_at),
     {**MEANINGS, "job_version_number": "Number of the definition in force then"},
 )
 
