@@ -7,7 +7,7 @@ file must not know how a fact is computed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -19,7 +19,7 @@ from etl.derive import baselines, days, expected, hours, runs
 from etl.derive.calendar import Day, day_bounds, day_of, days_between, status_named
 from etl.load.bulk import batches, is_among, replace_rows, update_rows
 from etl.load.definitions import hours_open, in_force, ran_under
-from etl.load.facts import JobFacts, job_facts
+from etl.load.facts import JobFacts, job_facts, observations
 from etl.load.runs import durations_before, run_rows, streaks_before
 from etl.load.sessions import Zones
 from etl.warehouse.tables import expected_run, job_day, job_run, job_session, session_baseline, session_hour
@@ -119,6 +119,8 @@ def derive_jobs(
         if job_ids:  # what began before the first day has changed
             first = day_of(min(needed[job_id] for job_id in job_ids), zone)
             oldest = {job_id: work[job_id].oldest_start for job_id in job_ids}
+            since = day_bounds(zone, first).starts_at - horizon.longest_gap
+            horizon = replace(horizon, observed=observations(connection, server_id, "jobs", since))
 
 
 class _Work:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -40,6 +41,7 @@ def derive(this: Pass, zones: Zones, settings: Settings, progress: Progress | No
         write_dimensions(connection, zones.reporting, at)
         horizon = _horizon(connection, this, zones, settings)
         cursor = _mark(connection, this, horizon)
+        horizon = replace(horizon, observed=_observed(connection, server_id, horizon))
     with reading(this.engine) as connection:
         marked = marks.marked_jobs(connection, server_id)
         pieces = list(_pieces(connection, marked))
@@ -88,26 +90,29 @@ def rebuild(engine: Engine, settings: Settings, clock: Clock, progress: Progress
 
 
 def _horizon(connection: Any, this: Pass, zones: Zones, settings: Settings) -> Horizon:
-    since = min((each for _, each in marks.marked_jobs(connection, this.run.server_id)), default=this.observation.at)
     cursor = read_cursor(connection, this.run.server_id, _CURSOR)
-    if cursor is not None:
-        derived_to = datetime.fromisoformat(cursor["derived_to"])
-        since = min(since, derived_to)
     is_same_day = (
         cursor is not None
         and all(cursor.get(name) == value for name, value in _rules(zones, settings.reporting.late_after).items())
-        and day_of(derived_to, zones.reporting) == day_of(this.observation.at, zones.reporting)
+        and day_of(datetime.fromisoformat(cursor["derived_to"]), zones.reporting)
+        == day_of(this.observation.at, zones.reporting)
     )
     return Horizon(
         zones,
         this.observation.at,
         sessions_covered_to(connection, this.run.server_id),
         is_reading_sessions(connection, this.run.server_id),
-        observations(connection, this.run.server_id, "jobs", since - timedelta(days=7)),
+        (),
         max(_SHORTEST_GAP, 2 * settings.schedule.longest_gap()),
         settings.reporting.late_after,
         is_new_day=not is_same_day,
     )
+
+
+def _observed(connection: Any, server_id: int, horizon: Horizon) -> Sequence[datetime]:
+    """List when jobs were observed since the first day that the marks reach back to, and a hole before it."""
+    since = min((each for _, each in marks.marked_jobs(connection, server_id)), default=horizon.as_of)
+    return observations(connection, server_id, "jobs", since - horizon.longest_gap)
 
 
 def _rules(zones: Zones, late_after: timedelta) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 
+from etl.config.settings import ReportingSettings, ScheduleSettings
 from etl.simulator import SimulatedServer, World
-from etl.warehouse.tables import job_run, job_session
+from etl.warehouse.tables import job, job_day, job_run, job_session
 from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
 
@@ -55,3 +56,37 @@ def test_a_later_pass_reads_the_attempt_before_its_days(database: Database) -> N
     first_attempts = [each for each in world.sessions.values() if each.main_session_uid is None]
     with database.engine.connect() as connection:
         assert connection.scalar(select(func.count()).select_from(job_run)) == len(first_attempts)
+
+
+def test_closed_days_stay_complete_whatever_has_them_derived_again(sqlite_database: Database) -> None:
+    engine = sqlite_database.engine
+    world = World(jobs=0, start=NOW)
+    kept, gone, brief = (world.add_job(schedule_type="ManualOnly") for _ in range(3))
+    world.delete_job(brief.uid)
+    world.add_session(brief.uid, started_at=NOW, ended_at=NOW, status="Success")  # seen by its session alone, for now
+    with SimulatedServer(world, clock="simulated") as server:
+        for day in range(34):
+            if day == 4:
+                world.delete_job(gone.uid)
+            if day == 30:
+                world.restore_job(brief.uid)
+            if day == 31:
+                world.add_session(gone.uid, started_at=world.now, ended_at=world.now, status="Success")
+            late_after = timedelta(minutes=15 if day < 32 else 20)
+            sections = {
+                "schedule": ScheduleSettings(every=timedelta(days=1)),
+                "reporting": ReportingSettings(late_after=late_after),
+            }
+            settings = settings_for(server.url, streams=ALL).model_copy(update=sections)
+            run_pass(engine, settings, world.now)
+            world.advance(timedelta(days=1))
+            if day in (30, 31, 32):
+                for uid, last in ((kept.uid, day), (gone.uid, 4 if day == 30 else 31), (brief.uid, day)):
+                    # Of the first day we saw a part, today is not over.
+                    assert complete_days(engine, uid) == [0, *[1] * (last - 1), int(last < day)], (day, uid)
+
+
+def complete_days(engine: Engine, uid: str) -> list[int]:
+    complete = select(job_day.c.is_data_complete).join(job, job.c.id == job_day.c.job_id)
+    with engine.connect() as connection:
+        return list(connection.scalars(complete.where(job.c.job_uid == uid).order_by(job_day.c.day)))
