@@ -6,6 +6,7 @@ whatever is killed in between is derived by the next pass.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
@@ -19,10 +20,22 @@ from etl.warehouse.tables import expected_run, job, job_change, job_session, job
 def mark_changed(
     connection: Connection, server_id: int, kind: Kind, observed_at: datetime, seen_before: datetime | None
 ) -> None:
-    """Mark the jobs that an observation saw changed, from the observation before (the change may be as old) on."""
-    oldest = connection.scalar(select(func.min(job_change.c.not_before)).where(job_change.c.detected_at == observed_at))
-    since = min(at for at in (observed_at, seen_before, oldest) if at is not None)
-    _mark(connection, since, job.c.server_id == server_id, job.c.kind == kind, job.c.changed_at == observed_at)
+    """Mark the jobs that an observation saw changed, each from its observation before (the change may be as old) on."""
+    since = min(at for at in (observed_at, seen_before) if at is not None)
+    of_kind = (job.c.server_id == server_id, job.c.kind == kind)
+    _mark(connection, since, *of_kind, job.c.changed_at == observed_at)
+    # A job that came back, or that later passes did not see, may have changed long before.
+    older = (
+        select(job_change.c.job_id, func.min(job_change.c.not_before).label("since"))
+        .join(job, job.c.id == job_change.c.job_id)
+        .where(*of_kind, job_change.c.detected_at == observed_at, job_change.c.not_before < since)
+        .group_by(job_change.c.job_id)
+    )
+    jobs_since: dict[datetime, list[int]] = defaultdict(list)
+    for row in connection.execute(older):
+        jobs_since[row.since].append(row.job_id)
+    for at, job_ids in jobs_since.items():
+        mark_jobs(connection, job_ids, at)
 
 
 def mark_jobs(connection: Connection, job_ids: Collection[int], since: datetime) -> None:

@@ -27,6 +27,7 @@ from etl.warehouse.engine import patiently, reading, writing
 _CURSOR = "derived"
 _JOBS_AT_ONCE = 200
 _ATTEMPTS_AT_ONCE = 20_000
+_SINCE_ABOUT_THE_SAME = timedelta(days=32)  # a piece is derived from its oldest mark on
 _LONGEST_GRACE = timedelta(hours=2)
 _SHORTEST_GAP = timedelta(hours=2)
 
@@ -146,13 +147,17 @@ def _mark(connection: Any, this: Pass, horizon: Horizon) -> dict[str, Any]:
 
 
 def _pieces(connection: Any, marked: Sequence[tuple[int, datetime]]) -> Iterator[tuple[list[int], datetime]]:
-    """Cut the marked jobs, oldest mark first, into pieces of few jobs and not too many attempts."""
+    """Cut the marked jobs, oldest mark first, into pieces of few jobs and not too many attempts.
+
+    A job that came back after a year has the year derived again, but not that of its neighbours.
+    """
     for batch in batches(iter(marked), _JOBS_AT_ONCE):
         counts = attempt_counts(connection, [job_id for job_id, _ in batch], batch[0][1])
         piece: list[int] = []
         since, attempts = batch[0][1], 0
         for job_id, each in batch:
-            if piece and attempts + counts.get(job_id, 0) > _ATTEMPTS_AT_ONCE:
+            is_full = attempts + counts.get(job_id, 0) > _ATTEMPTS_AT_ONCE
+            if piece and (is_full or each - since > _SINCE_ABOUT_THE_SAME):
                 yield piece, since
                 piece, attempts = [], 0
             if not piece:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 from sqlalchemy import Engine, func, select
 
 from etl.config.settings import ReportingSettings, ScheduleSettings
+from etl.load.derived import Horizon, derive_jobs
 from etl.simulator import SimulatedServer, World
 from etl.warehouse.tables import job, job_day, job_run, job_session
 from tests.conftest import Database
@@ -90,3 +94,37 @@ def complete_days(engine: Engine, uid: str) -> list[int]:
     complete = select(job_day.c.is_data_complete).join(job, job.c.id == job_day.c.job_id)
     with engine.connect() as connection:
         return list(connection.scalars(complete.where(job.c.job_uid == uid).order_by(job_day.c.day)))
+
+
+def test_a_job_that_comes_back_after_months_does_not_have_its_neighbours_derived_again(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(jobs=0, start=NOW)
+    nightly: dict[str, Any] = {
+        "schedule_type": "Daily",
+        "daily_type": "Everyday",
+        "daily_time": "22:00:00",
+        "is_window_enabled": False,
+    }
+    gone, *_ = (world.add_job(is_enabled=True, **nightly) for _ in range(3))
+    derived: list[tuple[int, timedelta]] = []
+
+    def derive(connection: Any, server_id: int, job_ids: Sequence[int], since: datetime, horizon: Horizon) -> None:
+        derived.append((len(job_ids), horizon.as_of - since))
+        derive_jobs(connection, server_id, job_ids, since, horizon)
+
+    with SimulatedServer(world, clock="simulated") as server:
+        settings = settings_for(server.url, streams=ALL)
+        for day in range(100):
+            if day == 10:
+                world.delete_job(gone.uid)
+            if day == 99:
+                world.restore_job(gone.uid)
+                monkeypatch.setattr("etl.streams.derived.derive_jobs", derive)
+            if day % 10 == 0 or day > 97:
+                run_pass(sqlite_database.engine, settings, world.now)
+            world.advance(timedelta(days=1))
+    (alone, long), (others, short) = derived
+    assert (alone, long) == (1, timedelta(days=89))
+    assert others == 2
+    assert short < timedelta(days=2)
