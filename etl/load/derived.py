@@ -124,7 +124,7 @@ def derive_jobs(
 
 
 class _Work:
-    """The attempts of one job, chained into runs."""
+    """The attempts of one job, chained into runs; ``chains_before`` are those that the new ones were in so far."""
 
     def __init__(self, facts: JobFacts, begin: datetime, horizon: Horizon) -> None:
         self.facts, self.begin, self.horizon = facts, begin, horizon
@@ -132,6 +132,7 @@ class _Work:
             row["id"]: in_force(facts.definitions, facts.doubts, row["started_at"]) for row in facts.attempts
         }
         self.attempts = {row["id"]: self._attempt(row) for row in facts.attempts}
+        self.chains_before = {row["chain_uid"] for row in facts.attempts if row["started_at"] >= begin}
         new = [self.attempts[row["id"]] for row in facts.attempts if row["started_at"] >= begin]
         before = [
             runs.Linked(self.attempts[row["id"]], row["chain_uid"], row["retry_number"])
@@ -290,7 +291,10 @@ def _session_row(work: _Work, row: RowMapping, outside: Mapping[int, int | None]
     """Yield what is derived of an attempt, if that is not what is stored."""
     link, verdict = work.links[row["id"]], work.verdicts[row["id"]]
     if row["started_at"] < work.begin:  # context: all that may change is whether something followed it
-        if row["is_chain_final"] != link.is_chain_final:
+        # What followed an attempt that the server forgot need not be at hand: it is final again only if that left it.
+        followed = row["is_chain_final"] > link.is_chain_final
+        left = row["is_chain_final"] < link.is_chain_final and row["chain_uid"] in work.chains_before
+        if followed or left:
             yield {name: row[name] for name in _DERIVED} | {"is_chain_final": link.is_chain_final}
         return
     values = {

@@ -48,6 +48,27 @@ def test_a_retry_of_an_attempt_that_the_server_has_forgotten(sqlite_database: Da
     assert [tuple(row) for row in found] == [(chain, 2, 1, 0), (chain, 2, 1, 1)]
 
 
+def test_a_retried_attempt_that_the_server_forgot_while_it_ran_is_never_the_last_of_its_run(
+    sqlite_database: Database,
+) -> None:
+    world = World(jobs=0, start=NOW)
+    job = world.add_job(schedule_type="ManualOnly")
+    first = world.add_session(job.uid, started_at=NOW)
+    with SimulatedServer(world, clock="simulated") as server:
+        settings = settings_for(server.url, streams=ALL)
+        for days in range(0, 40, 10):
+            run_pass(sqlite_database.engine, settings, world.now)
+            if not days:
+                world.forget_session(first.uid)
+            retry = {"main_session_uid": first.uid, "retry_count": 1} if not days else {}
+            began_at = world.now + timedelta(hours=1)
+            world.add_session(job.uid, started_at=began_at, ended_at=began_at, status="Success", **retry)
+            world.advance(timedelta(days=10))
+    finals = select(job_session.c.is_chain_final).order_by(job_session.c.started_at)
+    with sqlite_database.engine.connect() as connection:
+        assert connection.scalars(finals).all() == [0, 1, 1, 1]
+
+
 def test_a_later_pass_reads_the_attempt_before_its_days(database: Database) -> None:
     # SQLAlchemy warned of a cartesian product, on MariaDB alone.
     world = World(jobs=0, start=NOW)
