@@ -45,18 +45,25 @@ RUN = View(
     {**MEANINGS, "job_version_number": "Number of the definition in force at its start"},
 )
 
-_last, _later = job_run.alias("last_failure"), job_run.alias("later_run")
-# The last failure of a streak is the one that no failure of the same streak follows, nor one at the same instant.
-_goes_on = exists().where(
-    _later.c.job_id == _last.c.job_id,
-    _later.c.first_started_at >= _last.c.first_started_at,
-    _later.c.is_failure == 1,
-    _later.c.failing_since_at == _last.c.failing_since_at,
-    _later.c.failures_in_a_row > _last.c.failures_in_a_row,
+# Of the failures of a streak the last is the one with the highest number; one sort of them is quicker than to look for
+# later ones of each.
+_failure = (
+    select(
+        job_run,
+        func.row_number()
+        .over(
+            partition_by=(job_run.c.job_id, job_run.c.failing_since_at),
+            order_by=(job_run.c.failures_in_a_row.desc(), job_run.c.first_started_at.desc()),
+        )
+        .label("place_from_last"),
+    )
+    .where(job_run.c.is_failure == 1)
+    .subquery("failure")
 )
+_later = job_run.alias("later_run")
 _is_over = exists().where(
-    _later.c.job_id == _last.c.job_id,
-    _later.c.first_started_at > _last.c.first_started_at,
+    _later.c.job_id == _failure.c.job_id,
+    _later.c.first_started_at > _failure.c.first_started_at,
     _later.c.is_success_lenient == 1,
 )
 
@@ -65,13 +72,13 @@ FAILURE_STREAK = View(
     "One row per job and streak of failed runs that no Success or Warning interrupts",
     select(
         *NAMES,
-        _last.c.failures_in_a_row,
-        _last.c.failing_since_at.label("first_failure_at"),
-        _last.c.first_started_at.label("last_failure_at"),
+        _failure.c.failures_in_a_row,
+        _failure.c.failing_since_at.label("first_failure_at"),
+        _failure.c.first_started_at.label("last_failure_at"),
         case((or_(_is_over, job.c.removed_at.is_not(None)), 0), else_=1).label("is_still_failing"),
     )
-    .select_from(named(_last))
-    .where(_last.c.is_failure == 1, not_(_goes_on)),
+    .select_from(named(_failure))
+    .where(_failure.c.place_from_last == 1),
     {
         **MEANINGS,
         "failures_in_a_row": "Failed runs of this streak",
