@@ -175,6 +175,21 @@ def accounts() -> Iterator[Accounts]:
     made.drop()
 
 
+@contextmanager
+def revised_database(kind: str, folder: Path) -> Iterator[Database]:
+    """Make a database at the newest revision, for a test that needs one of each kind at a time."""
+    if kind == "sqlite":
+        url = f"sqlite:///{folder / 'vb365.db'}"
+        engine = open_engine(url)
+        upgrade(engine)
+        yield Database("sqlite", url, engine)
+        engine.dispose()
+        return
+    with server_database(kind, f"vb365_test_{uuid.uuid4().hex[:16]}") as made:
+        upgrade(made.engine)
+        yield made
+
+
 @pytest.fixture
 def empty_database(database_kind: str, tmp_path: Path) -> Iterator[Database]:
     """A database without any table."""
