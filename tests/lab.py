@@ -100,8 +100,8 @@ class Lab:
         return outcome.stderr
 
     def rows(self) -> dict[str, list[NaturalRow]]:
-        """Read the data, without the ledger of passes."""
-        return natural_rows(self.database.engine)
+        """Read the data, without the ledger of passes and the clock that each of them moves."""
+        return {name: rows for name, rows in natural_rows(self.database.engine).items() if name != "report_clock"}
 
     def last_run(self) -> tuple[Any, ...]:
         """Read status, kind and message of the last pass in the ledger."""
