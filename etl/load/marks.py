@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
+from etl.derive.calendar import Day
 from etl.load.bulk import batches, is_among, update_rows, update_where
 from etl.transform.records import Kind
-from etl.warehouse.tables import expected_run, job, job_change, job_session, job_version
+from etl.warehouse.tables import expected_run, job, job_change, job_day, job_session, job_version
 
 
 def mark_changed(
@@ -70,10 +71,11 @@ def mark_completed(connection: Connection, job_ids: Collection[int]) -> None:
         update_rows(connection, job, rows)
 
 
-def mark_all(connection: Connection, server_id: int, since: datetime) -> None:
-    """Mark every job of a server that is present, or was at that instant."""
-    present = or_(job.c.removed_at.is_(None), job.c.removed_at > since)
-    _mark(connection, since, job.c.server_id == server_id, job.c.is_stub == 0, present)
+def mark_all(connection: Connection, server_id: int, day: Day) -> None:
+    """Mark every job of a server that is present, or of which that day or a later one is summed up already."""
+    present = and_(job.c.is_stub == 0, job.c.removed_at.is_(None))
+    summed_up = exists().where(job_day.c.job_id == job.c.id, job_day.c.day >= day.day)
+    _mark(connection, day.starts_at, job.c.server_id == server_id, or_(present, summed_up))
 
 
 def mark_everything(connection: Connection, server_id: int, since: datetime) -> None:

@@ -139,7 +139,7 @@ def _mark(connection: Any, this: Pass, horizon: Horizon) -> dict[str, Any]:
     covered_to = datetime.fromisoformat(before["covered_to"]) if before["covered_to"] else derived_to
     open_day = min(day_of(derived_to, zone), day_of(covered_to, zone))
     if open_day < day_of(min(at, horizon.covered_to or at), zone) or day_of(derived_to, zone) < day_of(at, zone):
-        marks.mark_all(connection, server_id, day_bounds(zone, open_day).starts_at)
+        marks.mark_all(connection, server_id, day_bounds(zone, open_day))
     has_more = horizon.covered_to is not None and covered_to < horizon.covered_to
     marks.mark_undecided(connection, server_id, covered_to - _LONGEST_GRACE if has_more else at, at)
     marks.widen_marks(connection, server_id)

@@ -111,6 +111,26 @@ def test_closed_days_stay_complete_whatever_has_them_derived_again(sqlite_databa
                     assert complete_days(engine, uid) == [0, *[1] * (last - 1), int(last < day)], (day, uid)
 
 
+def test_the_last_day_of_a_job_that_is_gone_is_summed_up_again_when_it_is_over(sqlite_database: Database) -> None:
+    engine = sqlite_database.engine
+    world = World(jobs=0, start=NOW.replace(hour=0))
+    gone, late, brief = (world.add_job(schedule_type="ManualOnly") for _ in range(3))
+    world.delete_job(brief.uid)
+    with SimulatedServer(world, clock="simulated") as server:
+        daily = {"schedule": ScheduleSettings(every=timedelta(days=1))}
+        settings = settings_for(server.url, streams=ALL).model_copy(update=daily)
+        for day in range(5):  # at midnight
+            if day == 1:
+                world.delete_job(gone.uid)
+                world.delete_job(late.uid)
+            if day == 2:
+                for each in (late, brief):
+                    world.add_session(each.uid, started_at=world.now, ended_at=world.now, status="Success")
+            run_pass(engine, settings, world.now)
+            world.advance(timedelta(days=1))
+    assert [complete_days(engine, each.uid) for each in (gone, late, brief)] == [[1, 1], [1, 1, 1], [1]]
+
+
 def complete_days(engine: Engine, uid: str) -> list[int]:
     complete = select(job_day.c.is_data_complete).join(job, job.c.id == job_day.c.job_id)
     with engine.connect() as connection:
