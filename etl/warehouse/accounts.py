@@ -13,7 +13,7 @@ from etl.warehouse.engine import execute_unseen, run_as_it_is
 from etl.warehouse.readable import Right, names, rights
 from etl.warehouse.views import VIEWS
 
-NEEDS = "CREATE USER, SELECT on mysql.*, and SELECT on this database WITH GRANT OPTION (or to be root)"
+NEEDS = "CREATE USER, SELECT on mysql.*, SELECT and SHOW VIEW on this database WITH GRANT OPTION (or to be root)"
 
 _LONGEST = 128  # characters of name@host that bi_reader holds; MariaDB's own limits are 128 for a name, 255 for a host
 _SHOW_DATABASES = 1 << 14  # as a bit of "access" in mysql.global_priv

@@ -152,7 +152,7 @@ def test_a_schema_that_everybody_may_create_in_is_a_warning(accounts: Accounts, 
 ENOUGH_ON_MARIADB = (
     "GRANT CREATE USER ON *.* TO {runner}",
     "GRANT SELECT ON mysql.* TO {runner}",
-    "GRANT SELECT ON {database}.* TO {runner} WITH GRANT OPTION",
+    "GRANT SELECT, SHOW VIEW ON {database}.* TO {runner} WITH GRANT OPTION",
     "GRANT INSERT, UPDATE, DELETE ON {database}.* TO {runner}",
 )
 TOO_LITTLE = {
