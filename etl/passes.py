@@ -18,14 +18,14 @@ from etl.errors import LostLock, UsageError, Vb365EtlError
 from etl.load import ledger
 from etl.load.bulk import batches
 from etl.load.dimensions import move_clock
-from etl.load.history import JobHistory
-from etl.load.known import Present, present_jobs
+from etl.load.facts.stale import mark_changed, mark_completed
+from etl.load.jobs.history import JobHistory
+from etl.load.jobs.known import Present, present_jobs
 from etl.load.ledger import Clock, Observation, Run, StreamResult
-from etl.load.marks import mark_changed, mark_completed
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.transform.records import Kind
 from etl.walk import Walk
-from etl.warehouse.engine import patiently, reading
+from etl.warehouse.engine import reading, retry_on_contention
 
 _log = structlog.get_logger()
 
@@ -112,7 +112,7 @@ class Pass:
                 ledger.note_stream(connection, self.run, result)
             return result
 
-        self.streams.append(patiently(write))
+        self.streams.append(retry_on_contention(write))
 
     def assert_unchanged(self, walk: Walk, last: datetime) -> None:
         """Compare an older observation with what is known; write nothing, raise UsageError where it differs."""

@@ -22,7 +22,7 @@ from etl.load.identity import Identity
 from etl.load.ledger import Clock, system_clock
 from etl.load.sessions import Zones
 from etl.passes import Pass, SyncResult, open_pass
-from etl.streams.derived import derive, keep_dimensions
+from etl.streams.facts import derive, ensure_dimensions
 from etl.streams.infrastructure import sync_infrastructure
 from etl.streams.messages import sync_messages
 from etl.streams.sessions import sync_sessions
@@ -69,7 +69,7 @@ def sync(
         ) as this,
     ):
         zones = zones_of(settings, server)
-        keep_dimensions(this, zones.reporting)
+        ensure_dimensions(this, zones.reporting)
         if options.job:
             _sync_one_job(this, client, options.job.strip().lower())
         else:

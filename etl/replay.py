@@ -19,7 +19,7 @@ from etl.load.ledger import Clock, system_clock
 from etl.load.rejections import OpenRejection, open_rejections
 from etl.passes import Pass, SyncResult, open_pass
 from etl.pipeline import SyncOptions, signed_in, zones_of
-from etl.streams.derived import derive, keep_dimensions
+from etl.streams.facts import derive, ensure_dimensions
 from etl.streams.infrastructure import sync_infrastructure
 from etl.streams.sessions import STREAM as SESSIONS
 from etl.streams.sessions import ask_for_sessions
@@ -64,7 +64,7 @@ def load_file(
     told = Identity(server_name, timezone=server.timezone if server else None)
     server_id = identity.identify(engine, told, clock())
     with open_pass(engine, server_id, server_name, clock, "file", observed_at=observed_at) as this:
-        keep_dimensions(this, settings.reporting_zone)
+        ensure_dimensions(this, settings.reporting_zone)
         last = identity.last_observation(engine, server_id)
         is_late = observed_at is not None and last is not None and observed_at <= last
         for walk in _walks(this, [(kind or "backup", api_version, each) for kind, each in documents]):

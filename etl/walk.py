@@ -11,8 +11,8 @@ from msgspec import msgpack
 from msgspec.structs import force_setattr, replace
 
 from etl.errors import DocumentRejected, MassRemovalRefused, NotFound, PagesShifted, SourceError
-from etl.extract.asking import side_by_side
-from etl.load.known import Present
+from etl.extract.concurrently import fetch_concurrently
+from etl.load.jobs.known import Present
 from etl.transform.jobs import document_digest, read_job
 from etl.transform.records import STREAM_OF_KIND, JobRecord, Kind, Rejection
 
@@ -232,7 +232,7 @@ def ask_for(source: Source, walk: Walk, uids: list[str], *, at_once: int) -> Non
         return
     ask = source.job if walk.kind == "backup" else source.copy_job
     gone: list[str] = []
-    for uid, answer in side_by_side(ask, uids, at_once):
+    for uid, answer in fetch_concurrently(ask, uids, at_once):
         try:
             shown = walk.take(answer.result(), asked_for=uid)
         except NotFound:

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Connection, Engine, make_url, select, text
 
 from etl.errors import UsageError
+from etl.warehouse.access.allowed import Right
+from etl.warehouse.access.readers import grant_reader
 from etl.warehouse.engine import open_engine
-from etl.warehouse.grants import grant_reader
-from etl.warehouse.readable import Right
 from etl.warehouse.tables import bi_reader
 from tests.conftest import Database
 

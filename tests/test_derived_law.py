@@ -18,7 +18,7 @@ from etl.config import Settings
 from etl.config.settings import ReportingSettings, ScheduleSettings
 from etl.derive.calendar import day_of
 from etl.simulator import SimulatedServer, World, something_happens
-from etl.streams.derived import rebuild
+from etl.streams.facts import rebuild
 from etl.warehouse.tables import expected_run, job_day, job_run, job_session, session_baseline, session_hour
 from tests.conftest import Database
 from tests.natural_rows import NaturalRow, natural_rows

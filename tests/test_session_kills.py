@@ -20,7 +20,8 @@ from sqlalchemy import Engine, event
 
 from etl.load import dimensions
 from etl.simulator import Session, SimulatedServer, World
-from etl.streams import derived, messages, sessions
+from etl.streams import facts as derived
+from etl.streams import messages, sessions
 from tests.conftest import Database
 from tests.natural_rows import natural_rows
 from tests.one_pass import run_pass, settings_for

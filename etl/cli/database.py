@@ -57,7 +57,7 @@ def rebuild(
     """Compute everything again that is derived from what was loaded, days cut in another time zone if you like."""
     from etl.config import ReportingSettings
     from etl.load.ledger import system_clock
-    from etl.streams.derived import rebuild
+    from etl.streams.facts import rebuild
 
     settings = open_settings(context, config)
     if timezone is not None:
@@ -98,12 +98,13 @@ def grant_reader(
 ) -> None:
     """Let an account read the views and tables of the reports and nothing else, now and after upgrades."""
     from etl.load.ledger import system_clock
-    from etl.warehouse import engine, grants
+    from etl.warehouse import engine
+    from etl.warehouse.access import readers
 
     settings = open_settings(context, config)
     secret = _password(password)
-    grants.assert_has_accounts(engine.open_engine(settings.database.connection_url()))
-    reader = grants.grant_reader(open_database(settings), role, secret, system_clock())
+    readers.assert_has_accounts(engine.open_engine(settings.database.connection_url()))
+    reader = readers.grant_reader(open_database(settings), role, secret, system_clock())
     notes = [reader.next_step] if reader.next_step else []
     if secret is not None and not reader.is_created:
         notes.append("it was there already and keeps its password")

@@ -19,9 +19,10 @@ def run(context: typer.Context, config: Config = None) -> None:
     settings = open_settings(context, config)
     servers = chosen_servers(settings, ())
 
-    from etl import log, pipeline, scheduler
+    from etl import log, pipeline
     from etl.cli.passes import attempt, passes_at_once
     from etl.config import ServerSettings
+    from etl.service import scheduler
     from etl.warehouse.engine import lock
 
     logger = log.get_logger(__name__)

@@ -31,7 +31,7 @@ class Hour(Struct, frozen=True, gc=False):
     hour: int
 
 
-def effective_mask(schedule: Schedule) -> str | None:
+def allowed_hours(schedule: Schedule) -> str | None:
     """Return the hours in which a schedule lets its job work, as 168 characters 1/0; None = in all of them."""
     return _both(
         schedule.window if schedule.is_window_enabled is not False else None,

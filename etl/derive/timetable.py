@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from etl.derive.hours import effective_mask
+from etl.derive.hours import allowed_hours
 from etl.transform.records import Schedule
 
 _DAY = timedelta(days=1)
@@ -70,7 +70,7 @@ def starts(schedule: Schedule, zone: ZoneInfo, begin: datetime, end: datetime) -
     plan = _plan(schedule)
     if plan is None or begin >= end:
         return
-    mask = effective_mask(schedule)
+    mask = allowed_hours(schedule)
     day = begin.astimezone(zone).date() - _DAY  # clocks can move a start to the day after
     last_day = end.astimezone(zone).date()
     while day <= last_day:
@@ -100,7 +100,7 @@ def is_planned(schedule: Schedule) -> bool:
 
 def is_allowed_at(schedule: Schedule, zone: ZoneInfo, instant: datetime) -> bool:
     """Tell whether the windows in force allow the hour of the server's week that an instant lies in."""
-    return _allows(effective_mask(schedule), instant.astimezone(zone))
+    return _allows(allowed_hours(schedule), instant.astimezone(zone))
 
 
 def implied_zones(samples: Sequence[tuple[Schedule, datetime]], candidates: Sequence[str]) -> list[ZoneFit]:

@@ -82,6 +82,7 @@ class ApiVersion:
 
 
 VERSIONS: Mapping[int, ApiVersion] = {number: ApiVersion(number) for number in range(1, 9)}
+V1, V2, V3, V4, V5, V6, V7, V8 = VERSIONS.values()
 NEWEST_FIRST = sorted(VERSIONS, reverse=True)
 
 

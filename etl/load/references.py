@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, Table
 
 from etl.load.bulk import batches, find_rows, insert_missing, insert_rows
-from etl.load.diff import Definition
+from etl.load.jobs.diff import Definition
 from etl.transform.records import SCHEDULE_FIELDS, JobRecord, Schedule, in_words
-from etl.warehouse.engine import take_turns
+from etl.warehouse.engine import serialize_shared_writes
 from etl.warehouse.tables import (
     backup_window,
     backup_window_hour,
@@ -93,7 +93,7 @@ class References:
             by_digest = {policy_digest(each): each for each in new}
             for batch in batches(sorted(by_digest)):
                 if missing := self._find_schedules(batch, by_digest):
-                    take_turns(self._connection)
+                    serialize_shared_writes(self._connection)
                     missing = self._find_schedules(missing, by_digest)
                     rows = [self._schedule_row(digest, by_digest[digest]) for digest in missing]
                     insert_rows(self._connection, schedule, rows)
@@ -110,7 +110,7 @@ class References:
     def _store_windows(self, masks: set[str]) -> None:
         for batch in batches(sorted(masks - self._windows.keys())):
             if missing := self._find_windows(batch):
-                take_turns(self._connection)
+                serialize_shared_writes(self._connection)
                 missing = self._find_windows(missing)
                 windows = [{"allowed_mask": mask, "allowed_hour_count": mask.count("1")} for mask in missing]
                 insert_rows(self._connection, backup_window, windows)

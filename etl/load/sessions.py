@@ -18,8 +18,8 @@ from sqlalchemy import Connection, func, select
 from etl.derive import hours
 from etl.derive.calendar import day_of
 from etl.load.bulk import batches, find_rows, insert_missing, insert_rows, update_rows, update_where
-from etl.load.definitions import Definitions, InForce, hours_open, ran_under
-from etl.load.marks import mark_jobs
+from etl.load.facts.definitions import Definitions, InForce, hours_open, ran_under
+from etl.load.facts.stale import mark_jobs
 from etl.load.references import References, number
 from etl.transform.records import KINDS, Kind, SessionRecord
 from etl.warehouse.tables import job, job_session, job_status

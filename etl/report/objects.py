@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeEngine
 from etl.config.values import nearest
 from etl.errors import UsageError
 from etl.warehouse import tables
-from etl.warehouse.readable import IN_PART, NOT_AT_ALL
+from etl.warehouse.access.allowed import IN_PART, NOT_AT_ALL
 from etl.warehouse.types import UtcDateTime, long_text
 from etl.warehouse.views import VIEWS, View
 

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import Any, Protocol
 
 from etl.errors import NotFound, SourceError
-from etl.extract.asking import side_by_side
+from etl.extract.concurrently import fetch_concurrently
 from etl.load import ledger
 from etl.load.bulk import batches
 from etl.load.ledger import StreamResult
@@ -52,7 +52,7 @@ def sync_messages(this: Pass, source: Source, *, limit: int, at_once: int, progr
     read: list[str] = []
     missing: dict[str, NotFound] = {}
     lines, problem = 0, None
-    for batch in batches(side_by_side(fetch, list(due), at_once), _LOGS_A_TRANSACTION):
+    for batch in batches(fetch_concurrently(fetch, list(due), at_once), _LOGS_A_TRANSACTION):
         logs: dict[str, list[Message]] = {}
         for uid, answer in batch:
             try:
@@ -95,7 +95,7 @@ def _why_missing(
         if read:
             next(source.session_log(read[-1]), None)
             return None
-        for uid, answer in side_by_side(source.session, list(missing), at_once):
+        for uid, answer in fetch_concurrently(source.session, list(missing), at_once):
             with suppress(NotFound):
                 answer.result()
                 return missing[uid]

@@ -17,12 +17,12 @@ import structlog
 from sqlalchemy import Connection
 
 from etl.errors import DocumentRejected, NotFound, PagesShifted, SourceError
-from etl.extract.asking import side_by_side
+from etl.extract.concurrently import fetch_concurrently
 from etl.load import ledger
 from etl.load.bulk import batches
 from etl.load.cursors import read_cursor, write_cursor
-from etl.load.definitions import Definitions
 from etl.load.dimensions import write_unknown_statuses
+from etl.load.facts.definitions import Definitions
 from etl.load.ledger import StreamResult
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.load.sessions import (
@@ -40,7 +40,7 @@ from etl.passes import Pass
 from etl.transform.records import Rejection, SessionRecord, kinds_served
 from etl.transform.sessions import read_session
 from etl.walk import Progress
-from etl.warehouse.engine import patiently, reading
+from etl.warehouse.engine import reading, retry_on_contention
 
 _log = structlog.get_logger()
 T = TypeVar("T")
@@ -139,7 +139,7 @@ class _Reading:
                 _resolve(connection, self.this, {each.session_uid for each in records})
             return counts
 
-        counts = patiently(write)
+        counts = retry_on_contention(write)
         self.counts.added += counts.added
         self.counts.changed += counts.changed
         self.counts.unchanged += counts.unchanged
@@ -323,7 +323,7 @@ def _read_by_jobs(read: _Reading, begun: datetime, cursor: dict[str, Any] | None
         def fetch(uid: str) -> list[bytes]:
             return _until_whole(lambda: [bytes(each) for each in chain.from_iterable(read.source.sessions_of_job(uid))])
 
-        for uid, answer in side_by_side(fetch, moved, at_once):
+        for uid, answer in fetch_concurrently(fetch, moved, at_once):
             try:
                 documents = answer.result()
             except NotFound:
@@ -344,7 +344,7 @@ def _ask_for(read: _Reading, uids: Sequence[str], at_once: int) -> None:
     forgotten: list[str] = []
 
     def answers() -> Iterator[bytes]:
-        for uid, answer in side_by_side(read.source.session, uids, at_once):
+        for uid, answer in fetch_concurrently(read.source.session, uids, at_once):
             try:
                 yield answer.result()
             except NotFound:

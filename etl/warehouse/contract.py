@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 
+from etl.warehouse.access.readers import grant_again
+from etl.warehouse.access.view_grants import restore_grants, saved_grants
 from etl.warehouse.dictionary import write_dictionary
 from etl.warehouse.engine import HEAD_REVISION
-from etl.warehouse.grants import grant_again
-from etl.warehouse.view_grants import restore_grants, saved_grants
 from etl.warehouse.views import create_views, drop_views
 
 

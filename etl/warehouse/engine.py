@@ -159,7 +159,7 @@ def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
 T = TypeVar("T")
 
 
-def patiently(write: Callable[[], T]) -> T:
+def retry_on_contention(write: Callable[[], T]) -> T:
     """Run a write transaction, and again when the database ended it to let another one through.
 
     Passes over different servers write into the same tables: they wait for each other where they store windows and
@@ -175,7 +175,7 @@ def patiently(write: Callable[[], T]) -> T:
     return write()
 
 
-def take_turns(connection: Connection) -> None:
+def serialize_shared_writes(connection: Connection) -> None:
     """Let one write transaction after the other past this point, until its end: before writing what servers share.
 
     SQLite has one writer at a time anyway.

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.derive.calendar import day_of
-from etl.derive.hours import Hour, effective_mask, seconds_outside, session_hours
+from etl.derive.hours import Hour, allowed_hours, seconds_outside, session_hours
 from etl.transform.records import Schedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -149,7 +149,7 @@ def test_seconds_outside_of_the_window() -> None:
     ],
 )
 def test_which_windows_count(schedule: Schedule, mask: str | None) -> None:
-    assert effective_mask(schedule) == mask
+    assert allowed_hours(schedule) == mask
 
 
 @settings(deadline=None)

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, delete, select, update
 from etl.report.export import FileFormat, export
 from etl.report.objects import default_names
 from etl.simulator import SimulatedServer, World, something_happens
-from etl.streams.derived import rebuild
+from etl.streams.facts import rebuild
 from etl.warehouse.engine import writing
 from etl.warehouse.tables import job_session, run_status, session_hour
 from tests.conftest import Database

@@ -23,7 +23,16 @@ from etl.load import identity
 from etl.load.identity import Identity
 from etl.simulator import SimulatedServer, World
 from etl.warehouse import engine as warehouse
-from etl.warehouse.engine import current_revision, lock, open_engine, patiently, reading, take_turns, upgrade, writing
+from etl.warehouse.engine import (
+    current_revision,
+    lock,
+    open_engine,
+    reading,
+    retry_on_contention,
+    serialize_shared_writes,
+    upgrade,
+    writing,
+)
 from etl.warehouse.tables import server
 from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
@@ -357,11 +366,11 @@ def _take_turns(engine: Engine) -> None:
 
     def second() -> None:
         with writing(engine) as connection:
-            take_turns(connection)
+            serialize_shared_writes(connection)
             order.append("second")
 
     with writing(engine) as connection:
-        take_turns(connection)
+        serialize_shared_writes(connection)
         waiting = threading.Thread(target=second)
         waiting.start()
         time.sleep(0.2)
@@ -390,7 +399,7 @@ def test_write_transactions_that_meet_take_turns_or_try_again(database: Database
                     if len(attempts) <= 2 and name == names[0]:
                         both.wait()
 
-        patiently(write)
+        retry_on_contention(write)
 
     other = threading.Thread(target=crosswise, args=("b", "a"))
     other.start()
@@ -412,5 +421,5 @@ def test_other_errors_are_not_tried_again(sqlite_database: Database) -> None:
         raise Locked("another process holds the lock")
 
     with pytest.raises(Locked):
-        patiently(write)
+        retry_on_contention(write)
     assert attempts == [1]

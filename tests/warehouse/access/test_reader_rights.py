@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Connection, Engine, exc, insert, make_url, text
 
 from etl.warehouse import tables
+from etl.warehouse.access.allowed import IN_PART, NOT_AT_ALL, WHOLE, Right, rights
+from etl.warehouse.access.readers import grant_reader
 from etl.warehouse.engine import open_engine, upgrade
-from etl.warehouse.grants import grant_reader
-from etl.warehouse.readable import IN_PART, NOT_AT_ALL, WHOLE, Right, rights
 from etl.warehouse.tables import metadata
 from etl.warehouse.views import VIEWS
 from tests.conftest import Accounts, kinds, server_database
@@ -209,7 +209,7 @@ def test_every_column_that_is_left_out_is_one() -> None:
 
 
 def test_a_table_that_is_in_no_list_is_not_for_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("etl.warehouse.readable.WHOLE", WHOLE[1:])
+    monkeypatch.setattr("etl.warehouse.access.allowed.WHOLE", WHOLE[1:])
     assert Right(WHOLE[0]) not in rights()
 
 

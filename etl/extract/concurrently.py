@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def side_by_side(ask: Callable[[str], T], uids: Sequence[str], at_once: int) -> Iterator[tuple[str, Future[T]]]:
+def fetch_concurrently(ask: Callable[[str], T], uids: Sequence[str], at_once: int) -> Iterator[tuple[str, Future[T]]]:
     """Ask for many things, a few at a time; answers come in order, and no more of them wait than are asked for."""
     if not uids:
         return

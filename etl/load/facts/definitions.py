@@ -125,7 +125,7 @@ def in_force(definitions: Sequence[Definition], doubts: Sequence[Doubt], at: dat
 
 def hours_open(ruling: InForce) -> str | None:
     """Return the hours in which the definition in force lets its job work, as 168 characters 1/0; None = in all."""
-    return hours.effective_mask(ruling.definition.schedule) if ruling.definition else None
+    return hours.allowed_hours(ruling.definition.schedule) if ruling.definition else None
 
 
 def ran_under(ruling: InForce, told: Mapping[str, Any] | RowMapping) -> dict[str, Any]:

@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import exc, text
 
 from etl.errors import UsageError
-from etl.warehouse import accounts as mariadb_accounts
-from etl.warehouse import roles
+from etl.warehouse.access import mariadb as mariadb_accounts
+from etl.warehouse.access import postgresql as roles
+from etl.warehouse.access.allowed import Right, rights
+from etl.warehouse.access.readers import grant_reader
 from etl.warehouse.engine import open_engine
-from etl.warehouse.grants import grant_reader
-from etl.warehouse.readable import Right, rights
 from tests.conftest import Accounts, Database
 from tests.readers import NOW, PASSWORD, execute, granted, noted, reader_of, refuses_files, signed_in
 

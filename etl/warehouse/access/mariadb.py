@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, RowMapping, text
 
 from etl.errors import UsageError
+from etl.warehouse.access.allowed import Right, names, rights
 from etl.warehouse.engine import execute_unseen, run_as_it_is
-from etl.warehouse.readable import Right, names, rights
 from etl.warehouse.views import VIEWS
 
 NEEDS = "CREATE USER, SELECT on mysql.*, SELECT and SHOW VIEW on this database WITH GRANT OPTION (or to be root)"

@@ -12,17 +12,18 @@ from sqlalchemy import Engine
 
 from etl.config import Settings
 from etl.derive.calendar import day_bounds, day_of
-from etl.load import identity, ledger, marks
+from etl.load import identity, ledger
 from etl.load.bulk import batches
 from etl.load.cursors import read_cursor, write_cursor
-from etl.load.derived import Horizon, derive_jobs
 from etl.load.dimensions import cut_days_anew, write_dimensions
-from etl.load.facts import attempt_counts, first_data, is_reading_sessions, observations, sessions_covered_to
+from etl.load.facts import stale as marks
+from etl.load.facts.read import attempt_counts, first_data, is_reading_sessions, observations, sessions_covered_to
+from etl.load.facts.write import Horizon, derive_jobs
 from etl.load.ledger import Clock
 from etl.load.sessions import Zones
 from etl.passes import Pass, open_pass
 from etl.walk import Progress
-from etl.warehouse.engine import patiently, reading, writing
+from etl.warehouse.engine import reading, retry_on_contention, writing
 
 _CURSOR = "derived"
 _JOBS_AT_ONCE = 200
@@ -54,7 +55,7 @@ def derive(this: Pass, zones: Zones, settings: Settings, progress: Progress | No
                 derive_jobs(connection, server_id, job_ids, since, horizon)
                 marks.unmark(connection, job_ids)
 
-        patiently(write)
+        retry_on_contention(write)
         done += len(job_ids)
         if progress:
             progress("derived", done, len(marked))
@@ -62,7 +63,7 @@ def derive(this: Pass, zones: Zones, settings: Settings, progress: Progress | No
         write_cursor(connection, server_id, _CURSOR, cursor, at)
 
 
-def keep_dimensions(this: Pass, zone: ZoneInfo) -> None:
+def ensure_dimensions(this: Pass, zone: ZoneInfo) -> None:
     """Write what reports share, before anything that they show."""
     with ledger.fenced(this.engine, this.run) as connection:
         write_dimensions(connection, zone, this.observation.at)

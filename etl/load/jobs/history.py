@@ -15,8 +15,8 @@ from msgspec.structs import astuple
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, select, update
 
 from etl.load.bulk import Row, batches, insert_missing, insert_rows, insert_tuples, is_among, update_rows, update_where
-from etl.load.diff import Changes, Context, JobDiff, KnownJob, diff
-from etl.load.known import complete_at, has_jobs, job_ids, json_path, known_jobs, volatile_paths
+from etl.load.jobs.diff import Changes, Context, JobDiff, KnownJob, diff
+from etl.load.jobs.known import complete_at, has_jobs, job_ids, json_path, known_jobs, volatile_paths
 from etl.load.references import References, number
 from etl.transform.records import (
     STREAM_OF_KIND,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from etl.load.definitions import Definition, in_force, ran_under
+from etl.load.facts.definitions import Definition, in_force, ran_under
 from etl.transform.records import Schedule
 
 

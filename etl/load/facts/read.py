@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, 
 
 from etl.derive.calendar import status_named
 from etl.load.bulk import batches, is_among
-from etl.load.definitions import Definition, Doubt, definitions_of, doubts_of
+from etl.load.facts.definitions import Definition, Doubt, definitions_of, doubts_of
 from etl.load.sessions import first_start
 from etl.warehouse.tables import job, job_session, job_status, server, session_baseline, sync_run, sync_run_stream
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from etl import log
+from etl.warehouse.access.postgresql import quoted
 from etl.warehouse.engine import run_as_it_is
-from etl.warehouse.roles import quoted
 from etl.warehouse.views import VIEWS
 
 logger = log.get_logger(__name__)

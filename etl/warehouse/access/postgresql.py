@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from etl.errors import UsageError
+from etl.warehouse.access.allowed import Right, names, rights
 from etl.warehouse.engine import execute_unseen, run_as_it_is
-from etl.warehouse.readable import Right, names, rights
 
 NEEDS = "CREATEROLE and the ownership of the tables (or to be a superuser)"
 

@@ -1,6 +1,6 @@
 """Accounts for reports: given the rights of the list, and given them again when the schema has changed.
 
-This file must not know what may be read (readable.py), nor how a database writes accounts (roles.py, accounts.py).
+This file must not know what may be read (allowed.py), nor how a database writes accounts (postgresql.py, mariadb.py).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Engine, delete, exc, insert, select
 
 from etl import log
 from etl.errors import ConfigurationError, UsageError, Vb365EtlError, WarehouseUnreachable
-from etl.warehouse import accounts, roles
+from etl.warehouse.access import mariadb, postgresql
+from etl.warehouse.access.allowed import Right, rights
 from etl.warehouse.engine import explained, is_refused, lock, run_as_it_is, writing
-from etl.warehouse.readable import Right, rights
 from etl.warehouse.tables import bi_reader
 
 logger = log.get_logger(__name__)
@@ -36,7 +36,7 @@ class Reader:
 
 
 class _Accounts(Protocol):
-    """What a database with accounts can be asked and told about one of them: roles.py, accounts.py."""
+    """What a database with accounts can be asked and told about one of them: postgresql.py, mariadb.py."""
 
     @property
     def NEEDS(self) -> str: ...  # noqa: N802 - a constant of the module
@@ -125,7 +125,7 @@ def grant_again(connection: Connection) -> None:
 
 
 def _accounts(connection: Connection) -> _Accounts:
-    return roles if connection.dialect.name == "postgresql" else accounts
+    return postgresql if connection.dialect.name == "postgresql" else mariadb
 
 
 @contextmanager

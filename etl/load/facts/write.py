@@ -18,9 +18,9 @@ from sqlalchemy import Connection, RowMapping, Table, func, select
 from etl.derive import baselines, days, expected, hours, runs
 from etl.derive.calendar import Day, day_bounds, day_of, days_between, status_named
 from etl.load.bulk import batches, is_among, replace_rows, update_rows
-from etl.load.definitions import hours_open, in_force, ran_under
-from etl.load.facts import JobFacts, job_facts, observations
-from etl.load.runs import durations_before, run_rows, streaks_before
+from etl.load.facts.definitions import hours_open, in_force, ran_under
+from etl.load.facts.read import JobFacts, job_facts, observations
+from etl.load.facts.runs import durations_before, run_rows, streaks_before
 from etl.load.sessions import Zones
 from etl.warehouse.tables import expected_run, job_day, job_run, job_session, session_baseline, session_hour
 

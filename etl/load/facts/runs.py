@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 from etl.derive import baselines, runs
 from etl.derive.calendar import day_of, status_named
 from etl.load.bulk import batches, is_among
-from etl.load.definitions import InForce, ran_under
+from etl.load.facts.definitions import InForce, ran_under
 from etl.warehouse.tables import job_run, job_session
 
 Duration = baselines.Duration

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Engine, exc, make_url, text
 
 from etl.errors import ConfigurationError, WarehouseUnreachable
+from etl.warehouse.access.allowed import Right, rights
+from etl.warehouse.access.readers import grant_reader
 from etl.warehouse.engine import open_engine
-from etl.warehouse.grants import grant_reader
-from etl.warehouse.readable import Right, rights
 from tests.conftest import Accounts, Database
 from tests.readers import NOW, PASSWORD, execute, granted, noted, refuses_files, signed_in
 

@@ -17,7 +17,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from etl.config import ScheduleSettings, ServerSettings
 from etl.errors import Unreachable
-from etl.scheduler import serve, trigger
+from etl.service.scheduler import serve, trigger
 
 BERLIN = ZoneInfo("Europe/Berlin")
 FAST = ScheduleSettings(every="1s", jitter="0s")
@@ -134,7 +134,7 @@ import sys, threading, time
 from zoneinfo import ZoneInfo
 from etl import log
 from etl.config import ScheduleSettings, ServerSettings
-from etl.scheduler import serve, stopping_on_signals
+from etl.service.scheduler import serve, stopping_on_signals
 
 def run_pass(server):
     print("started", flush=True)

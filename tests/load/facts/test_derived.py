@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from etl.config.settings import ReportingSettings, ScheduleSettings
-from etl.load.derived import Horizon, derive_jobs
+from etl.load.facts.write import Horizon, derive_jobs
 from etl.simulator import SimulatedServer, World
 from etl.warehouse.tables import job, job_day, job_run, job_session
 from tests.conftest import Database
@@ -161,7 +161,7 @@ def test_a_job_that_comes_back_after_months_does_not_have_its_neighbours_derived
                 world.delete_job(gone.uid)
             if day == 99:
                 world.restore_job(gone.uid)
-                monkeypatch.setattr("etl.streams.derived.derive_jobs", derive)
+                monkeypatch.setattr("etl.streams.facts.derive_jobs", derive)
             if day % 10 == 0 or day > 97:
                 run_pass(sqlite_database.engine, settings, world.now)
             world.advance(timedelta(days=1))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from etl.load import diff as comparison
-from etl.load.diff import Changes, Context, Definition, FieldChange, JobDiff, KnownJob, Status, diff
+from etl.load.jobs import diff as comparison
+from etl.load.jobs.diff import Changes, Context, Definition, FieldChange, JobDiff, KnownJob, Status, diff
 from etl.transform import records
 from etl.transform.records import (
     SCHEDULE_FIELDS,

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, and_, exists, select
 
 from etl.load.bulk import find_rows, is_among
-from etl.load.diff import Definition, Extra, KnownJob, Status
+from etl.load.jobs.diff import Definition, Extra, KnownJob, Status
 from etl.transform.records import SCHEDULE_FIELDS, STATUS_FIELDS, STREAM_OF_KIND, Kind, Link, Schedule, flatten_extra
 from etl.warehouse.tables import (
     backup_window,

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import insert, make_url, select, text
 
 from etl.warehouse import engine as warehouse_engine
+from etl.warehouse.access.readers import grant_reader
 from etl.warehouse.contract import renewed
 from etl.warehouse.engine import open_engine, upgrade
-from etl.warehouse.grants import grant_reader
 from etl.warehouse.tables import bi_reader
 from tests.conftest import Accounts, Database
 from tests.readers import NOW, PASSWORD, execute, signed_in

@@ -1,0 +1,1 @@
+"""The service: what runs passes at their times."""

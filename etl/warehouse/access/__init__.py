@@ -1,0 +1,1 @@
+"""Who may read what: accounts for reports, per database."""
