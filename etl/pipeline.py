@@ -1,38 +1,49 @@
-"""One pass over one server, as a story: sign in, identify, lock, walk the jobs, ask for the missing, load, close.
-
-Only the pipeline and what stands beside it (passes, walk, replay) see more than one stage; none of them knows HTTP,
-SQL or a field of a document.
-"""
+"""What the program does, as stories: sync a server, load a file, retry what was rejected, rebuild what was derived."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
 from etl.config import ServerSettings, Settings
-from etl.errors import ConfigurationError, NotFound, SourceError
+from etl.errors import ConfigurationError, SourceError, UsageError
 from etl.extract.client import Vb365Client
 from etl.load import identity, ledger
 from etl.load.dimensions import assert_zone
 from etl.load.identity import Identity
-from etl.load.ledger import Clock, system_clock
+from etl.load.ledger import CLOCK_TOLERANCE, Clock, system_clock
+from etl.load.rejections import OpenRejection, open_rejections
 from etl.load.sessions import Zones
-from etl.passes import Pass, SyncResult, open_pass
-from etl.streams.facts import derive, ensure_dimensions
+from etl.run import SyncResult, open_sync_run
+from etl.streams import sessions
+from etl.streams.facts import derive, ensure_dimensions, rebuild
 from etl.streams.infrastructure import sync_infrastructure
+from etl.streams.jobs import (
+    ask_for_rejected_jobs,
+    documents_in,
+    load_saved_jobs,
+    load_stored_jobs,
+    sync_jobs,
+    sync_one_job,
+)
 from etl.streams.messages import sync_messages
-from etl.streams.sessions import sync_sessions
-from etl.transform.records import KINDS, STREAM_OF_KIND, Kind, carried_fields
-from etl.walk import Progress, ask_for, confirm_missing, walk_jobs
+from etl.streams.reading import Progress
+from etl.warehouse.engine import reading
+
+__all__ = ["SyncOptions", "SyncResult", "load_file", "rebuild", "retry_rejected", "sync"]
+
+_FIRST_RELEASE = datetime(2016, 1, 1, tzinfo=UTC)  # of Veeam Backup for Microsoft Office 365, in that year
 
 
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
-    """What one pass is asked to do beyond the usual."""
+    """What one sync run is asked to do beyond the usual."""
 
     job: str | None = None
     full: bool = False
@@ -51,14 +62,15 @@ def sync(
 ) -> SyncResult:
     """Read one server once and bring the database in step with it.
 
-    What could not be read without stopping the pass is in the result (``partial``); what stopped it is raised as a
+    What could not be read without stopping the run is in the result (``partial``); what stopped it is raised as a
     Vb365EtlError, after the ledger was closed with it.
     """
     options = options or SyncOptions()
-    assert_zone(engine, settings.reporting_zone)
+    zones, at_once = _zones(settings, server), settings.sync.requests_at_once
+    assert_zone(engine, zones.reporting)
     with (
         signed_in(engine, settings, server, options, clock) as (client, server_id),
-        open_pass(
+        open_sync_run(
             engine,
             server_id,
             server.name,
@@ -66,32 +78,104 @@ def sync(
             options.triggered_by,
             traffic=client,
             is_mass_removal_allowed=options.allow_mass_removal,
-        ) as this,
+        ) as sync_run,
     ):
-        zones = zones_of(settings, server)
-        ensure_dimensions(this, zones.reporting)
+        ensure_dimensions(sync_run, zones.reporting)
         if options.job:
-            _sync_one_job(this, client, options.job.strip().lower())
+            sync_one_job(sync_run, client, options.job.strip().lower())
         else:
-            sync_infrastructure(
-                this,
+            is_allowed = options.allow_mass_removal
+            sync_infrastructure(sync_run, client, server.streams, zones.reporting, is_mass_removal_allowed=is_allowed)
+            sync_run.observe()
+            sync_jobs(
+                sync_run,
                 client,
                 server.streams,
-                zones.reporting,
-                is_mass_removal_allowed=options.allow_mass_removal,
+                full=options.full,
+                at_once=at_once,
+                max_removed_share=settings.sync.max_removed_share,
+                is_mass_removal_allowed=is_allowed,
+                progress=progress,
             )
-            this.look_now()
-            for kind in KINDS:
-                if STREAM_OF_KIND[kind] in server.streams and carried_fields(kind, client.version):
-                    _sync_jobs(this, client, settings, kind, options, progress)
-            at_once = settings.sync.requests_at_once
             if "sessions" in server.streams:
-                sync_sessions(this, client, zones, full=options.full, at_once=at_once, progress=progress)
+                sessions.sync_sessions(sync_run, client, zones, full=options.full, at_once=at_once, progress=progress)
             if "messages" in server.streams:
-                sync_messages(this, client, limit=settings.sync.logs_per_pass, at_once=at_once, progress=progress)
+                sync_messages(sync_run, client, limit=settings.sync.logs_per_pass, at_once=at_once, progress=progress)
         if "sessions" in server.streams:
-            derive(this, zones, settings, progress)
-    return this.result(client.version)
+            derive(sync_run, zones, settings, progress)
+    return sync_run.result(client.version)
+
+
+def load_file(
+    engine: Engine,
+    settings: Settings,
+    server_name: str,
+    path: Path,
+    api_version: int,
+    observed_at: datetime | None = None,
+    clock: Clock = system_clock,
+) -> SyncResult:
+    """Load a saved job, or a list or page of jobs, for one server, created if absent; nothing is removed by it.
+
+    ``observed_at`` is when it was saved (default: now). Where that is not after the server's last observation,
+    equal documents change nothing and differing ones raise UsageError.
+    """
+    documents = documents_in(path)
+    _assert_plausible(observed_at, clock())
+    server = settings.server_named(server_name)
+    server_id = identity.identify(engine, Identity(server_name, timezone=server.timezone if server else None), clock())
+    with open_sync_run(engine, server_id, server_name, clock, "file", observed_at=observed_at) as sync_run:
+        ensure_dimensions(sync_run, settings.reporting_zone)
+        last = identity.last_observation(engine, server_id) if observed_at else None
+        load_saved_jobs(sync_run, documents, api_version, last)
+    return sync_run.result(api_version)
+
+
+def retry_rejected(
+    engine: Engine, settings: Settings, server_names: Collection[str] = (), clock: Clock = system_clock
+) -> list[SyncResult]:
+    """Read every open rejection again: what a server sent is asked for by id, what a file held from its stored text."""
+    results = []
+    for name, server_id in identity.servers_named(engine, server_names).items():
+        with reading(engine) as connection:
+            rejections = open_rejections(connection, server_id)
+        if stored := [each for each in rejections if each.is_from_file]:
+            with open_sync_run(engine, server_id, name, clock, "retry") as sync_run:
+                load_stored_jobs(sync_run, stored)
+            results.append(sync_run.result(stored[-1].api_version))
+        if sent := [each for each in rejections if not each.is_from_file]:
+            results.append(_ask_again(engine, settings, name, sent, clock))
+    return results
+
+
+def _ask_again(
+    engine: Engine, settings: Settings, name: str, rejections: Sequence[OpenRejection], clock: Clock
+) -> SyncResult:
+    server = settings.server_named(name)
+    if server is None:
+        raise ConfigurationError(
+            "its rejected documents have to be asked for again, but it is not in the settings",
+            where=f"server {name}",
+            hint="add it as [[servers]], or name the servers to retry",
+        )
+    options, zones, at_once = (
+        SyncOptions(triggered_by="retry"),
+        _zones(settings, server),
+        settings.sync.requests_at_once,
+    )
+    with (
+        signed_in(engine, settings, server, options, clock) as (client, server_id),
+        open_sync_run(engine, server_id, name, clock, options.triggered_by, traffic=client) as sync_run,
+    ):
+        ask_for_rejected_jobs(sync_run, client, rejections, at_once=at_once)
+        asked = [each for each in rejections if each.stream == sessions.STREAM and not each.is_keyed_by_digest]
+        if asked:
+            uids = [each.document_uid for each in asked]
+            sessions.ask_for_sessions(sync_run, client, zones, uids, at_once=at_once)
+            derive(sync_run, zones, settings)
+        lists = {"proxies" if each.stream == "proxy_pools" else each.stream for each in rejections}
+        sync_infrastructure(sync_run, client, lists, zones.reporting)
+    return sync_run.result(client.version)
 
 
 @contextmanager
@@ -105,7 +189,7 @@ def signed_in(
             client = closing.enter_context(Vb365Client.connect(server, settings.sync, last_known=last_known))
             server_id = identity.identify(
                 engine,
-                _told(server, client),
+                _identity(server, client),
                 clock(),
                 configured={each.name for each in settings.servers},
                 accept_new_installation=options.accept_new_installation,
@@ -116,12 +200,7 @@ def signed_in(
         yield client, server_id
 
 
-def zones_of(settings: Settings, server: ServerSettings) -> Zones:
-    """Return the zone that days are cut in, and the server's own."""
-    return Zones(settings.reporting_zone, ZoneInfo(server.timezone) if server.timezone else None)
-
-
-def _told(server: ServerSettings, client: Vb365Client) -> Identity:
+def _identity(server: ServerSettings, client: Vb365Client) -> Identity:
     instance = client.service_instance()
     return Identity(
         server.name,
@@ -133,38 +212,13 @@ def _told(server: ServerSettings, client: Vb365Client) -> Identity:
     )
 
 
-def _sync_jobs(
-    this: Pass, client: Vb365Client, settings: Settings, kind: Kind, options: SyncOptions, progress: Progress | None
-) -> None:
-    walk = this.new_walk(kind, client.version, full=options.full)
-    try:
-        walk_jobs(client, walk, progress)
-        if walk.is_whole:
-            confirm_missing(
-                client,
-                walk,
-                at_once=settings.sync.requests_at_once,
-                max_removed_share=settings.sync.max_removed_share,
-                is_mass_removal_allowed=options.allow_mass_removal,
-            )
-    except SourceError as error:
-        this.fail(walk.stream, error)
-        if kind == "backup":
-            raise
-        return
-    this.load(walk, is_whole=walk.is_whole)
+def _zones(settings: Settings, server: ServerSettings) -> Zones:
+    """Return the zone that days are cut in, and the server's own."""
+    return Zones(settings.reporting_zone, ZoneInfo(server.timezone) if server.timezone else None)
 
 
-def _sync_one_job(this: Pass, client: Vb365Client, uid: str) -> None:
-    """Ask for one job by id: it alone moves, and its removal counts when the server confirms it."""
-    walks = [this.new_walk(kind, client.version) for kind in KINDS if carried_fields(kind, client.version)]
-    for walk in [each for each in walks if uid in each.present.uids] or walks:
-        ask_for(client, walk, [uid], at_once=1)
-        if walk.problem or uid in walk.seen or uid in walk.present.uids:
-            this.load(walk)
-            return
-    raise NotFound(
-        "no such job, neither on the server nor in the database",
-        where=f"server {this.run.server_name}, job {uid}",
-        hint="the id is the last part of the job's URL; see: vb365-etl jobs --json",
-    )
+def _assert_plausible(observed_at: datetime | None, now: datetime) -> None:
+    if observed_at and observed_at > now + CLOCK_TOLERANCE:
+        raise UsageError(f"--observed-at lies in the future: {observed_at.isoformat()}")
+    if observed_at and observed_at < _FIRST_RELEASE:
+        raise UsageError(f"--observed-at lies before the product's first release: {observed_at.isoformat()}")

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Engine
 
 from etl.config import Settings
-from etl.passes import SyncResult
 from etl.pipeline import SyncOptions, sync
+from etl.run import SyncResult
 from etl.simulator.server import PASSWORD, USERNAME
 
 

@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, select, text
 from etl.config import Settings
 from etl.errors import BadResponse, ServerFailed, SourceError, Unreachable
 from etl.extract.connection import RetryPolicy
-from etl.passes import SyncResult
 from etl.pipeline import sync
+from etl.run import SyncResult
 from etl.simulator import SimulatedServer, World
 from etl.simulator.faults import Faults, nan, no_id
 from etl.simulator.messages import Request, Response

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, Select, event, insert, select, text
 
 from etl.config import Settings
 from etl.errors import Locked
-from etl.passes import SyncResult
+from etl.run import SyncResult
 from etl.simulator import SimulatedServer, World
 from etl.simulator.faults import nan
 from etl.warehouse.engine import open_engine

@@ -28,9 +28,9 @@ from sqlalchemy import Engine, event, select
 from etl.config import Settings
 from etl.errors import NotFound, ServerFailed
 from etl.extract.client import ServiceInstance
-from etl.passes import SyncResult
 from etl.pipeline import SyncOptions, sync
 from etl.report import queries
+from etl.run import SyncResult
 from etl.simulator import Job, World
 from etl.simulator.documents import job_document
 from etl.simulator.faults import no_id

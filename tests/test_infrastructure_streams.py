@@ -14,8 +14,8 @@ from sqlalchemy import Engine, Table, select
 
 from etl.extract.connection import RetryPolicy
 from etl.load.ledger import StreamResult
-from etl.passes import open_pass
 from etl.pipeline import SyncOptions, signed_in
+from etl.run import open_sync_run
 from etl.simulator import SimulatedServer, World
 from etl.simulator.infrastructure import SECRET, Organization, Proxy, ProxyPool, Repository
 from etl.streams.infrastructure import sync_infrastructure
@@ -81,10 +81,10 @@ class Estate:
         hq = settings.servers[0]
         with (
             signed_in(self.engine, settings, hq, SyncOptions(), lambda: now) as (client, server_id),
-            open_pass(self.engine, server_id, "hq", lambda: now, "sync", traffic=client) as this,
+            open_sync_run(self.engine, server_id, "hq", lambda: now, "sync", traffic=client) as sync_run,
         ):
-            sync_infrastructure(this, client, streams, BERLIN, **also)
-            return {each.stream: each for each in this.streams}
+            sync_infrastructure(sync_run, client, streams, BERLIN, **also)
+            return {each.stream: each for each in sync_run.streams}
 
     def rows(self, *columns: Any) -> list[tuple[Any, ...]]:
         table: Table = columns[0].table

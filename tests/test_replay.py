@@ -12,9 +12,9 @@ from sqlalchemy import Engine, select, update
 
 from etl.config import Settings
 from etl.errors import ConfigurationError, UsageError
-from etl.passes import SyncResult
-from etl.replay import load_file, retry_rejected
+from etl.pipeline import load_file, retry_rejected
 from etl.report import queries
+from etl.run import SyncResult
 from etl.simulator import Job, SimulatedServer, World
 from etl.simulator.documents import job_document
 from etl.simulator.faults import no_id

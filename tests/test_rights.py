@@ -22,7 +22,7 @@ from etl.config import Settings
 from etl.config.settings import ScheduleSettings
 from etl.errors import AccessDenied
 from etl.extract.connection import RetryPolicy
-from etl.passes import SyncResult
+from etl.run import SyncResult
 from etl.simulator import SimulatedServer, World
 from etl.simulator.infrastructure import Organization, Proxy, ProxyPool, Repository
 from etl.simulator.job import Job

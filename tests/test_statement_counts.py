@@ -14,10 +14,10 @@ from sqlalchemy import Engine, event
 from etl.errors import NotFound
 from etl.load import identity
 from etl.load.identity import Identity
-from etl.passes import open_pass
+from etl.run import open_sync_run
 from etl.simulator import World
 from etl.simulator.documents import job_document
-from etl.walk import confirm_missing, walk_jobs
+from etl.streams.jobs import begin_reading, confirm_missing, list_jobs, load_documents
 from tests.conftest import Database
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -26,6 +26,8 @@ SIZES = (100, 2_000)
 
 class Shelf:
     """What a server would send of a world's backup jobs, without the server."""
+
+    version = 8
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -50,12 +52,12 @@ class Shelf:
 
 def run_pass(engine: Engine, server_id: int, world: World, at: datetime) -> tuple[int, int, int]:
     """Run one pass and return how many jobs it added, changed and removed."""
-    with open_pass(engine, server_id, f"s{server_id}", lambda: at, "sync") as this:
-        walk = this.new_walk("backup", 8)
-        walk_jobs(Shelf(world), walk)
-        confirm_missing(Shelf(world), walk, at_once=1, max_removed_share=1.0, is_mass_removal_allowed=False)
-        this.load(walk, is_whole=True)
-    result = this.streams[0]
+    with open_sync_run(engine, server_id, f"s{server_id}", lambda: at, "sync") as sync_run:
+        listing = begin_reading(sync_run, "backup", 8)
+        list_jobs(Shelf(world), listing)
+        confirm_missing(Shelf(world), listing, at_once=1, max_removed_share=1.0, is_mass_removal_allowed=False)
+        load_documents(sync_run, listing)
+    result = sync_run.streams[0]
     return result.added, result.changed, result.removed
 
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from etl.config import ServerSettings, Settings
-    from etl.passes import SyncResult
     from etl.pipeline import SyncOptions
+    from etl.run import SyncResult
 
 SERVERS_AT_ONCE = 4
 

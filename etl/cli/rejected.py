@@ -46,13 +46,14 @@ def retry(
 ) -> None:
     """Ask the source again for each rejected document; one that came from a file is read again as stored."""
     from etl.cli.passes import attempt_each, finish
-    from etl.replay import retry_rejected, servers_called
+    from etl.load.identity import servers_named
+    from etl.pipeline import retry_rejected
 
     settings = open_settings(context, config)
     engine = open_database(settings, upgrade=True)
     rows = [
         row
-        for name in servers_called(engine, servers or ())
+        for name in servers_named(engine, servers or ())
         for row in attempt_each(name, partial(retry_rejected, engine, settings, [name]))
     ]
     if not rows and not json:

@@ -94,7 +94,7 @@ def _load_file(
 ) -> None:
     from etl.cli.passes import as_row, finish
     from etl.config import server_name
-    from etl.replay import load_file
+    from etl.pipeline import load_file
 
     if not path.is_file():
         raise UsageError("this is no file" if path.exists() else "there is no such file", where=str(path))

@@ -257,6 +257,10 @@ class Settings(BaseSettings):
         """The zone that days are cut in, and that times without a zone are meant in."""
         return zoneinfo.ZoneInfo(self.reporting.timezone)
 
+    def server_named(self, name: str) -> ServerSettings | None:
+        """Return the settings of a server, None where there are none for it."""
+        return next((each for each in self.servers if each.name == name), None)
+
     @field_validator("servers")
     @classmethod
     def _names_are_unique(cls, servers: tuple[ServerSettings, ...]) -> tuple[ServerSettings, ...]:

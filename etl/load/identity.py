@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
 
-from etl.errors import IdentityError
-from etl.warehouse.engine import reading, writing
+from etl.errors import IdentityError, UsageError
+from etl.warehouse.engine import reading, retry_on_contention, writing
 from etl.warehouse.tables import server
 
 _log = structlog.get_logger()
@@ -55,6 +55,16 @@ def servers_in_use(engine: Engine) -> dict[str, int]:
         return {row.name: row.id for row in rows}
 
 
+def servers_named(engine: Engine, names: Collection[str] = ()) -> dict[str, int]:
+    """Find servers of the database by name -> id; no names = all in use. Raises UsageError for a name not there."""
+    known = servers_in_use(engine)
+    for name in names:
+        if name not in known:
+            hint = f"known are: {', '.join(known)}" if known else "no pass has been made yet"
+            raise UsageError(f"there is no server {name!r} in the database", hint=hint)
+    return {name: known[name] for name in names} if names else known
+
+
 def zone_in_use(engine: Engine, server_id: int) -> str | None:
     """Return the time zone of a server as the settings said last."""
     with reading(engine) as connection:
@@ -75,10 +85,14 @@ def identify(
     Raises IdentityError when two configured names mean one installation, or another installation answers under
     an old name without ``accept_new_installation``.
     """
+
+    def write() -> int:
+        with writing(engine) as connection:
+            return _identify(connection, identity, now, configured, accept_new_installation)
+
     for _ in range(2):
         try:
-            with writing(engine) as connection:
-                return _identify(connection, identity, now, configured, accept_new_installation)
+            return retry_on_contention(write)
         except exc.IntegrityError:  # another process made the same row in between; now it is there
             continue
     raise IdentityError("its row changes all the time", where=f"server {identity.name}", hint="run sync again")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, delete, select
 
 from etl.load.bulk import batches, insert_rows, is_among, update_rows, update_where
-from etl.load.ledger import Run
+from etl.load.ledger import LedgerRow
 from etl.load.references import References, number
 from etl.transform.records import Entity, EntityRecord
 from etl.warehouse.tables import (
@@ -100,7 +100,7 @@ def present_entities(connection: Connection, server_id: int, entity: Entity) -> 
 
 def write_entities(
     connection: Connection,
-    run: Run,
+    sync_run: LedgerRow,
     observed_at: datetime,
     entity: Entity,
     records: Sequence[EntityRecord],
@@ -111,10 +111,10 @@ def write_entities(
     What a record does not tell keeps its value. What moves by itself is kept current without a change.
     """
     table = _TABLES[entity]
-    known = _known(connection, run.server_id, entity)
+    known = _known(connection, sync_run.server_id, entity)
     seen = [_compare(known.get(record.uid), record) for record in records]
     written = [each for each in seen if each.is_other]
-    references = References(connection, run.server_id, observed_at)
+    references = References(connection, sync_run.server_id, observed_at)
     for name in _pointers(entity):
         references.learn_uids(f"{name}_uid", {each.values[f"{name}_uid"] for each in written})
 
@@ -125,7 +125,7 @@ def write_entities(
         }
         return {**plain, **pointers, "removed_at": None}
 
-    new = {"server_id": run.server_id, "first_seen_at": observed_at}
+    new = {"server_id": sync_run.server_id, "first_seen_at": observed_at}
     insert_rows(
         connection, table, [{**new, f"{entity}_uid": each.uid, **row(each)} for each in written if each.known is None]
     )
@@ -138,14 +138,14 @@ def write_entities(
         dimension_change,
         [
             {
-                "server_id": run.server_id,
+                "server_id": sync_run.server_id,
                 "entity": entity,
                 "entity_id": identifier,
                 "field": field,
                 "old_value": old,
                 "new_value": value,
                 "detected_at": observed_at,
-                "run_id": run.id,
+                "run_id": sync_run.id,
             }
             for identifier, field, old, value in changes
         ],

@@ -1,11 +1,11 @@
-"""The ledger of passes: open, fence, streams, close; it must not know what a pass reads."""
+"""The ledger of sync runs: open a row, fence, note streams and the instant, close."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from etl.errors import Locked, LostLock, Vb365EtlError
-from etl.warehouse.engine import lock, reading, writing
+from etl.warehouse.engine import lock, reading, retry_on_contention, writing
 from etl.warehouse.tables import server, sync_run, sync_run_stream
 
 Clock = Callable[[], datetime]
 
-_CLOCK_TOLERANCE = timedelta(minutes=10)
+CLOCK_TOLERANCE = timedelta(minutes=10)
 _TICK = timedelta(microseconds=1)
 
 
@@ -28,8 +28,8 @@ def system_clock() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One pass over one server, as the ledger knows it."""
+class LedgerRow:
+    """The row of one sync run over one server."""
 
     id: int
     server_id: int
@@ -65,29 +65,28 @@ class Observation:
 @contextmanager
 def server_lock(engine: Engine, server_id: int, name: str) -> Iterator[None]:
     """Hold the server's lock, or raise Locked naming who has it."""
-    held = lock(engine, f"server-{server_id}")
-    try:
-        held.__enter__()
-    except Locked as error:
-        with reading(engine) as connection:
-            holder = connection.execute(
-                select(sync_run.c.host, sync_run.c.pid, sync_run.c.started_at)
-                .where(sync_run.c.server_id == server_id, sync_run.c.status == "running")
-                .order_by(sync_run.c.id.desc())
-            ).first()
-        who = (
-            f" by process {holder.pid} on {holder.host} since {holder.started_at:%Y-%m-%d %H:%M:%S} UTC"
-            if holder
-            else ""
-        )
-        raise Locked(f"locked{who}", where=f"server {name}", hint="wait until that pass has finished") from error
-    try:
+    with ExitStack() as holding:
+        try:
+            holding.enter_context(lock(engine, f"server-{server_id}"))
+        except Locked as error:
+            who = _holder(engine, server_id)
+            raise Locked(f"locked{who}", where=f"server {name}", hint="wait until that pass has finished") from error
         yield
-    finally:
-        held.__exit__(None, None, None)
 
 
-def open_run(
+def _holder(engine: Engine, server_id: int) -> str:
+    with reading(engine) as connection:
+        holder = connection.execute(
+            select(sync_run.c.host, sync_run.c.pid, sync_run.c.started_at)
+            .where(sync_run.c.server_id == server_id, sync_run.c.status == "running")
+            .order_by(sync_run.c.id.desc())
+        ).first()
+    if holder is None:
+        return ""
+    return f" by process {holder.pid} on {holder.host} since {holder.started_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def open_row(
     engine: Engine,
     server_id: int,
     name: str,
@@ -95,26 +94,26 @@ def open_run(
     triggered_by: str,
     *,
     is_mass_removal_allowed: bool = False,
-) -> Run:
+) -> LedgerRow:
     """Commit a ``running`` row; older running ones of this server become ``abandoned``: their lock is ours now."""
-    with writing(engine) as connection:
-        connection.execute(
-            update(sync_run)
-            .where(sync_run.c.server_id == server_id, sync_run.c.status == "running")
-            .values(
-                status="abandoned",
-                finished_at=now,
-                error_kind="Abandoned",
-                error_message="the process that ran this pass ended without closing it, or lost its lock",
+
+    def write() -> int:
+        with writing(engine) as connection:
+            connection.execute(
+                update(sync_run)
+                .where(sync_run.c.server_id == server_id, sync_run.c.status == "running")
+                .values(
+                    status="abandoned",
+                    finished_at=now,
+                    error_kind="Abandoned",
+                    error_message="the process that ran this pass ended without closing it, or lost its lock",
+                )
             )
-        )
-        result = connection.execute(
-            insert(sync_run).values(
-                **_started(server_id, now, triggered_by, is_mass_removal_allowed=is_mass_removal_allowed)
-            )
-        )
-        (run_id,) = result.inserted_primary_key or (0,)
-    return Run(run_id, server_id, name)
+            started = _started(server_id, now, triggered_by, is_mass_removal_allowed=is_mass_removal_allowed)
+            (row_id,) = connection.execute(insert(sync_run).values(**started)).inserted_primary_key or (0,)
+            return int(row_id)
+
+    return LedgerRow(retry_on_contention(write), server_id, name)
 
 
 def _started(
@@ -135,47 +134,47 @@ def _started(
 
 
 @contextmanager
-def fenced(engine: Engine, run: Run) -> Iterator[Connection]:
-    """Open a write transaction that begins by claiming the pass's own, still running, ledger row.
+def fenced(engine: Engine, row: LedgerRow) -> Iterator[Connection]:
+    """Open a write transaction that begins by claiming the run's own, still running, ledger row.
 
-    The claim locks the row until the transaction ends: whoever takes the pass over waits for it, or has won
+    The claim locks the row until the transaction ends: whoever takes the run over waits for it, or has won
     already, and then LostLock is raised and nothing is written.
     """
     with writing(engine) as connection:
-        claim = update(sync_run).where(sync_run.c.id == run.id, sync_run.c.status == "running").values(status="running")
+        claim = update(sync_run).where(sync_run.c.id == row.id, sync_run.c.status == "running").values(status="running")
         if connection.execute(claim).rowcount != 1:
             raise LostLock(
                 "another process took this pass over; it wrote nothing more",
-                where=f"server {run.server_name}",
+                where=f"server {row.server_name}",
                 hint="nothing to do: the other pass goes on",
             )
         yield connection
 
 
-def observe(engine: Engine, run: Run, now: datetime, server_date: datetime | None) -> Observation:
+def observe(engine: Engine, row: LedgerRow, now: datetime, server_date: datetime | None) -> Observation:
     """Fix the instant of this pass: strictly after the server's last one, whatever this machine's clock says (H8)."""
     with reading(engine) as connection:
-        previous: datetime | None = connection.scalar(select(server.c.observed_at).where(server.c.id == run.server_id))
+        previous: datetime | None = connection.scalar(select(server.c.observed_at).where(server.c.id == row.server_id))
     if previous is None:
         return Observation(now, is_clock_adjusted=False)
     latest = max(now, server_date) if server_date else now
-    return Observation(max(now, previous + _TICK), is_clock_adjusted=previous - latest > _CLOCK_TOLERANCE)
+    return Observation(max(now, previous + _TICK), is_clock_adjusted=previous - latest > CLOCK_TOLERANCE)
 
 
-def note_observation(connection: Connection, run: Run, observation: Observation) -> None:
+def note_observation(connection: Connection, row: LedgerRow, observation: Observation) -> None:
     """Write the instant of this pass into its row, in the transaction of its first stream."""
     connection.execute(
         update(sync_run)
-        .where(sync_run.c.id == run.id)
+        .where(sync_run.c.id == row.id)
         .values(observed_at=observation.at, is_clock_adjusted=int(observation.is_clock_adjusted))
     )
 
 
-def note_stream(connection: Connection, run: Run, result: StreamResult) -> None:
+def note_stream(connection: Connection, row: LedgerRow, result: StreamResult) -> None:
     """Write what this pass did with one stream."""
     connection.execute(
         insert(sync_run_stream).values(
-            sync_run_id=run.id,
+            sync_run_id=row.id,
             stream=result.stream,
             status=result.status,
             complete_from=result.complete_from,
@@ -193,37 +192,19 @@ def note_stream(connection: Connection, run: Run, result: StreamResult) -> None:
 
 
 def note_failure(engine: Engine, name: str, now: datetime, triggered_by: str, error: Vb365EtlError) -> None:
-    """Write a failed pass that never got as far as its first request for data, if the server is known."""
-    with writing(engine) as connection:
-        server_id = connection.scalar(select(server.c.id).where(server.c.name == name, server.c.active_key == 1))
-        if server_id is not None:
-            started = _started(server_id, now, triggered_by)
-            failed = {"status": "failed", "finished_at": now, "error_kind": error.kind, "error_message": str(error)}
-            connection.execute(insert(sync_run).values(**{**started, **failed}))
+    """Write a failed run that never got as far as its first request for data, if the server is known."""
+
+    def write() -> None:
+        with writing(engine) as connection:
+            server_id = connection.scalar(select(server.c.id).where(server.c.name == name, server.c.active_key == 1))
+            if server_id is not None:
+                started = _started(server_id, now, triggered_by)
+                failed = {"status": "failed", "finished_at": now, "error_kind": error.kind, "error_message": str(error)}
+                connection.execute(insert(sync_run).values(**{**started, **failed}))
+
+    retry_on_contention(write)
 
 
-def close_run(
-    engine: Engine,
-    run: Run,
-    now: datetime,
-    status: str,
-    *,
-    requests: int,
-    bytes_received: int,
-    error_kind: str | None,
-    error_message: str | None,
-) -> None:
-    """Close the pass with its outcome; the first error of its streams stands for all."""
-    with fenced(engine, run) as connection:
-        connection.execute(
-            update(sync_run)
-            .where(sync_run.c.id == run.id)
-            .values(
-                status=status,
-                finished_at=now,
-                requests=requests,
-                bytes_received=bytes_received,
-                error_kind=error_kind,
-                error_message=error_message,
-            )
-        )
+def close_row(connection: Connection, row: LedgerRow, outcome: Mapping[str, Any]) -> None:
+    """Close a run with its outcome, as columns of its row."""
+    connection.execute(update(sync_run).where(sync_run.c.id == row.id).values(**outcome))

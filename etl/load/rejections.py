@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,8 @@ from sqlalchemy import Connection, select
 from etl.load.bulk import batches, find_rows, insert_rows, update_rows, update_where
 from etl.transform.records import Rejection
 from etl.warehouse.tables import rejected_document
+
+_DIGEST = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,10 @@ class OpenRejection:
     is_from_file: bool
     document: str
 
-
-def rejection_key(rejection: Rejection) -> str:
-    """Return what identifies a rejected document: its own id, else its digest."""
-    return rejection.document_uid or rejection.digest.hex()
+    @property
+    def is_keyed_by_digest(self) -> bool:
+        """Whether ``document_uid`` is a digest, as the document has no id that could be read."""
+        return bool(_DIGEST.fullmatch(self.document_uid))
 
 
 def open_rejections(connection: Connection, server_id: int, stream: str | None = None) -> list[OpenRejection]:
@@ -57,7 +60,7 @@ def store_rejections(
 ) -> None:
     """Store rejected documents of one stream: a known one is replaced in place, counted, and open again."""
     table = rejected_document
-    latest = {rejection_key(each): each for each in rejections}
+    latest = {each.key: each for each in rejections}
     for batch in batches(sorted(latest)):
         stream = latest[batch[0]].stream
         columns = (table.c.id, table.c.document_uid, table.c.occurrences)

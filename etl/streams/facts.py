@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from etl.config import Settings
 from etl.derive.calendar import day_bounds, day_of
-from etl.load import identity, ledger
+from etl.load import identity
 from etl.load.bulk import batches
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.dimensions import cut_days_anew, write_dimensions
@@ -21,8 +22,8 @@ from etl.load.facts.read import attempt_counts, first_data, is_reading_sessions,
 from etl.load.facts.write import Horizon, derive_jobs
 from etl.load.ledger import Clock
 from etl.load.sessions import Zones
-from etl.passes import Pass, open_pass
-from etl.walk import Progress
+from etl.run import SyncRun, open_sync_run
+from etl.streams.reading import Progress
 from etl.warehouse.engine import reading, retry_on_contention, writing
 
 _CURSOR = "derived"
@@ -33,40 +34,42 @@ _LONGEST_GRACE = timedelta(hours=2)
 _SHORTEST_GAP = timedelta(hours=2)
 
 
-def derive(this: Pass, zones: Zones, settings: Settings, progress: Progress | None = None) -> None:
+def derive(sync_run: SyncRun, zones: Zones, settings: Settings, progress: Progress | None = None) -> None:
     """Derive again what a change, the time or a walk of the sessions has touched.
 
     Each piece is written together with taking back its marks: a killed pass leaves marks, the next one goes on.
     """
-    server_id, at = this.run.server_id, this.observation.at
-    with ledger.fenced(this.engine, this.run) as connection:
+    server_id, at = sync_run.server_id, sync_run.observed_at
+
+    def begin(connection: Connection) -> tuple[Horizon, dict[str, Any]]:
         write_dimensions(connection, zones.reporting, at)
-        horizon = _horizon(connection, this, zones, settings)
-        cursor = _mark(connection, this, horizon)
-        horizon = replace(horizon, observed=_observed(connection, server_id, horizon))
-    with reading(this.engine) as connection:
+        horizon = _horizon(connection, sync_run, zones, settings)
+        cursor = _mark(connection, sync_run, horizon)
+        return replace(horizon, observed=_observed(connection, server_id, horizon)), cursor
+
+    horizon, cursor = sync_run.write(begin)
+    with reading(sync_run.engine) as connection:
         marked = marks.marked_jobs(connection, server_id)
         pieces = list(_pieces(connection, marked))
     done = 0
     for job_ids, since in pieces:
-
-        def write(job_ids: Sequence[int] = job_ids, since: datetime = since) -> None:
-            with ledger.fenced(this.engine, this.run) as connection:
-                derive_jobs(connection, server_id, job_ids, since, horizon)
-                marks.unmark(connection, job_ids)
-
-        retry_on_contention(write)
+        sync_run.write(partial(_derive_piece, server_id, job_ids, since, horizon))
         done += len(job_ids)
         if progress:
             progress("derived", done, len(marked))
-    with ledger.fenced(this.engine, this.run) as connection:
-        write_cursor(connection, server_id, _CURSOR, cursor, at)
+    sync_run.write(lambda connection: write_cursor(connection, server_id, _CURSOR, cursor, at))
 
 
-def ensure_dimensions(this: Pass, zone: ZoneInfo) -> None:
+def _derive_piece(
+    server_id: int, job_ids: Sequence[int], since: datetime, horizon: Horizon, connection: Connection
+) -> None:
+    derive_jobs(connection, server_id, job_ids, since, horizon)
+    marks.unmark(connection, job_ids)
+
+
+def ensure_dimensions(sync_run: SyncRun, zone: ZoneInfo) -> None:
     """Write what reports share, before anything that they show."""
-    with ledger.fenced(this.engine, this.run) as connection:
-        write_dimensions(connection, zone, this.observation.at)
+    sync_run.write(lambda connection: write_dimensions(connection, zone, sync_run.observed_at))
 
 
 def rebuild(engine: Engine, settings: Settings, clock: Clock, progress: Progress | None = None) -> list[str]:
@@ -74,8 +77,12 @@ def rebuild(engine: Engine, settings: Settings, clock: Clock, progress: Progress
 
     A killed rebuild is finished by the next pass over each server.
     """
-    with writing(engine) as connection:
-        cut_days_anew(connection, settings.reporting_zone)
+
+    def cut() -> None:
+        with writing(engine) as connection:
+            cut_days_anew(connection, settings.reporting_zone)
+
+    retry_on_contention(cut)
     zone_of = {each.name: each.timezone for each in settings.servers}
     rebuilt = []
     for name, server_id in identity.servers_in_use(engine).items():
@@ -83,27 +90,30 @@ def rebuild(engine: Engine, settings: Settings, clock: Clock, progress: Progress
             continue
         zone = zone_of.get(name) or identity.zone_in_use(engine, server_id)
         zones = Zones(settings.reporting_zone, ZoneInfo(zone) if zone else None)
-        with open_pass(engine, server_id, name, clock, "rebuild", observed_at=last) as this:
-            with ledger.fenced(engine, this.run) as connection:
-                marks.mark_everything(connection, server_id, first_data(connection, server_id) or last)
-            derive(this, zones, settings, progress)
+        with open_sync_run(engine, server_id, name, clock, "rebuild", observed_at=last) as sync_run:
+            sync_run.write(partial(_mark_everything, server_id, last))
+            derive(sync_run, zones, settings, progress)
         rebuilt.append(name)
     return rebuilt
 
 
-def _horizon(connection: Any, this: Pass, zones: Zones, settings: Settings) -> Horizon:
-    cursor = read_cursor(connection, this.run.server_id, _CURSOR)
+def _mark_everything(server_id: int, last: datetime, connection: Connection) -> None:
+    marks.mark_everything(connection, server_id, first_data(connection, server_id) or last)
+
+
+def _horizon(connection: Connection, sync_run: SyncRun, zones: Zones, settings: Settings) -> Horizon:
+    cursor = read_cursor(connection, sync_run.server_id, _CURSOR)
     is_same_day = (
         cursor is not None
         and all(cursor.get(name) == value for name, value in _rules(zones, settings.reporting.late_after).items())
         and day_of(datetime.fromisoformat(cursor["derived_to"]), zones.reporting)
-        == day_of(this.observation.at, zones.reporting)
+        == day_of(sync_run.observed_at, zones.reporting)
     )
     return Horizon(
         zones,
-        this.observation.at,
-        sessions_covered_to(connection, this.run.server_id),
-        is_reading_sessions(connection, this.run.server_id),
+        sync_run.observed_at,
+        sessions_covered_to(connection, sync_run.server_id),
+        is_reading_sessions(connection, sync_run.server_id),
         (),
         max(_SHORTEST_GAP, 2 * settings.schedule.longest_gap()),
         settings.reporting.late_after,
@@ -111,7 +121,7 @@ def _horizon(connection: Any, this: Pass, zones: Zones, settings: Settings) -> H
     )
 
 
-def _observed(connection: Any, server_id: int, horizon: Horizon) -> Sequence[datetime]:
+def _observed(connection: Connection, server_id: int, horizon: Horizon) -> Sequence[datetime]:
     """List when jobs were observed since the first day that the marks reach back to, and a hole before it."""
     since = min((each for _, each in marks.marked_jobs(connection, server_id)), default=horizon.as_of)
     return observations(connection, server_id, "jobs", since - horizon.longest_gap)
@@ -126,9 +136,9 @@ def _rules(zones: Zones, late_after: timedelta) -> dict[str, Any]:
     }
 
 
-def _mark(connection: Any, this: Pass, horizon: Horizon) -> dict[str, Any]:
+def _mark(connection: Connection, sync_run: SyncRun, horizon: Horizon) -> dict[str, Any]:
     """Mark what time, a walk of the sessions or other settings have touched; return the cursor to leave when done."""
-    server_id, zone, at = this.run.server_id, horizon.zones.reporting, horizon.as_of
+    server_id, zone, at = sync_run.server_id, horizon.zones.reporting, horizon.as_of
     before = read_cursor(connection, server_id, _CURSOR)
     rules = _rules(horizon.zones, horizon.late_after)
     cursor = {"derived_to": at, "covered_to": horizon.covered_to, **rules}
@@ -147,7 +157,7 @@ def _mark(connection: Any, this: Pass, horizon: Horizon) -> dict[str, Any]:
     return cursor
 
 
-def _pieces(connection: Any, marked: Sequence[tuple[int, datetime]]) -> Iterator[tuple[list[int], datetime]]:
+def _pieces(connection: Connection, marked: Sequence[tuple[int, datetime]]) -> Iterator[tuple[list[int], datetime]]:
     """Cut the marked jobs, oldest mark first, into pieces of few jobs and not too many attempts.
 
     A job that came back after a year has the year derived again, but not that of its neighbours.

@@ -1,7 +1,4 @@
-"""The streams organizations, proxies and repositories: whole lists, each read again by every pass.
-
-This file must not know SQL, nor the fields of a document.
-"""
+"""The streams organizations, proxies and repositories: whole lists, each read again by every sync run."""
 
 from __future__ import annotations
 
@@ -14,11 +11,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from etl.errors import DocumentRejected, MassRemovalRefused, PagesShifted, SourceError
+from etl.errors import SourceError
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
 from etl.load.ledger import StreamResult
-from etl.load.rejections import open_rejections, rejection_key, resolve_rejections, store_rejections
-from etl.passes import Pass
+from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
+from etl.run import SyncRun
+from etl.streams.reading import FEWEST_TO_DOUBT, Reading
 from etl.transform.infrastructure import STREAM_OF_ENTITY, read_entity
 from etl.transform.records import Entity, EntityRecord, Rejection
 from etl.warehouse.engine import reading
@@ -30,7 +28,6 @@ _ENTITIES: Mapping[str, tuple[Entity, ...]] = {
     "repositories": ("repository",),
 }
 _FIRST_WITH_POOLS = 8
-_FEWEST_TO_DOUBT = 5  # so many may vanish at once and leave nothing
 
 
 class Source(Protocol):
@@ -44,9 +41,9 @@ class Source(Protocol):
     def repositories(self) -> Iterator[Sequence[Any]]: ...
 
 
-@dataclass(slots=True)
-class _Listed:
-    """What one list showed, by uid (a rejected document without one: by digest), and what it showed to be gone.
+@dataclass(slots=True, kw_only=True)
+class _Listing(Reading):
+    """What one list showed, by uid (a rejected document without one: by digest), and what it no longer shows.
 
     ``has_shifted``: something came twice, so something else may have been skipped.
     """
@@ -54,36 +51,25 @@ class _Listed:
     entity: Entity
     records: dict[str, EntityRecord] = field(default_factory=dict)
     rejections: dict[str, Rejection] = field(default_factory=dict)
-    gone: Collection[str] = ()
+    removed: Collection[str] = ()
     has_shifted: bool = False
-    problem: SourceError | None = None
 
-    def doubt(self, problem: SourceError) -> None:
-        """Note the first thing that makes this list less than a success."""
-        self.problem = self.problem or problem
-
-    def take(self, item: EntityRecord | Rejection) -> None:
-        """Take one reading; the later of two counts."""
+    def read(self, item: EntityRecord | Rejection) -> None:
+        """Keep one document's reading; the later of two counts."""
         uid = item.document_uid if isinstance(item, Rejection) else item.uid
         self.has_shifted |= uid in self.records or uid in self.rejections
         if isinstance(item, Rejection):
-            key = rejection_key(item)
-            self.records.pop(key, None)
-            self.rejections[key] = item
-            self.doubt(
-                DocumentRejected(
-                    f"a document could not be read: {item.reason} at {item.json_path}",
-                    where=f"{STREAM_OF_ENTITY[self.entity]} {key}",
-                    hint="see: vb365-etl rejected list",
-                )
-            )
+            self.records.pop(item.key, None)
+            self.rejections[item.key] = item
+            self.note_rejected(item)
         else:
             self.rejections.pop(item.uid, None)
+            self.rejected.discard(item.uid)
             self.records[item.uid] = item
 
 
 def sync_infrastructure(
-    this: Pass,
+    sync_run: SyncRun,
     source: Source,
     streams: Collection[str],
     reporting_zone: ZoneInfo,
@@ -93,30 +79,36 @@ def sync_infrastructure(
     """Bring organizations, proxies (with their pools) and repositories up to date, where ``streams`` names them.
 
     A stream is written in one transaction that begins when its lists are read. One that cannot be read is failed
-    (partial where some of its lists could), and the pass goes on.
+    (partial where some of its lists could), and the run goes on.
     """
     for stream, entities in _ENTITIES.items():
         if stream not in streams:
             continue
-        lists: list[_Listed] = []
+        listings: list[_Listing] = []
         refusal: SourceError | None = None
         for entity in entities:
             if entity == "proxy_pool" and source.version < _FIRST_WITH_POOLS:
                 continue
             try:
-                listed = _read(source, entity)
+                listing = _read(source, entity)
             except SourceError as error:
                 refusal = refusal or error
             else:
-                _find_gone(this, listed, is_mass_removal_allowed=is_mass_removal_allowed)
-                lists.append(listed)
-        if lists:
-            this.write(partial(_write, this, source.version, stream, lists, refusal, reporting_zone))
+                _find_removed(sync_run, listing, is_mass_removal_allowed=is_mass_removal_allowed)
+                listings.append(listing)
+        if listings:
+            whole = Reading(stream=stream)
+            for problem in (refusal, *(each.problem for each in listings)):
+                if problem:
+                    whole.note_problem(problem)
+            is_whole = refusal is None and not any(each.has_shifted for each in listings)
+            load = partial(_write, sync_run, source.version, whole, listings, reporting_zone, is_whole)
+            sync_run.finish(load)
         elif refusal:
-            this.fail(stream, refusal)
+            sync_run.fail(stream, refusal)
 
 
-def _read(source: Source, entity: Entity) -> _Listed:
+def _read(source: Source, entity: Entity) -> _Listing:
     """Read a whole list, twice where its pages shifted."""
     ask: Mapping[Entity, Callable[[], Iterator[Sequence[Any]]]] = {
         "organization": source.organizations,
@@ -125,81 +117,61 @@ def _read(source: Source, entity: Entity) -> _Listed:
         "repository": source.repositories,
     }
     for _ in range(2):
-        listed = _Listed(entity)
+        listing = _Listing(stream=STREAM_OF_ENTITY[entity], entity=entity)
         for raw in chain.from_iterable(ask[entity]()):
-            listed.take(read_entity(entity, raw, source.version))
-        if not listed.has_shifted:
+            listing.read(read_entity(entity, raw, source.version))
+        if not listing.has_shifted:
             break
-    return listed
+    return listing
 
 
-def _find_gone(this: Pass, listed: _Listed, *, is_mass_removal_allowed: bool) -> None:
-    """Find what a list no longer shows; none is asked for by id, as a removal here is a date that can be taken back."""
-    where = f"list {STREAM_OF_ENTITY[listed.entity]}"
-    if listed.has_shifted:
-        listed.doubt(
-            PagesShifted(
-                "the pages moved twice while they were read; what was seen is loaded, nothing is removed",
-                where=where,
-                hint="the next pass reads them again",
-            )
-        )
+def _find_removed(sync_run: SyncRun, listing: _Listing, *, is_mass_removal_allowed: bool) -> None:
+    """Find what a list no longer shows; none is asked for by id, as a removal here is a date that can be undone."""
+    if listing.has_shifted:
+        listing.note_shifted()
         return
-    if any(each.document_uid is None for each in listed.rejections.values()):
+    if any(each.document_uid is None for each in listing.rejections.values()):
         return  # it may be any of those that are missing
-    with reading(this.engine) as connection:
-        present = present_entities(connection, this.run.server_id, listed.entity)
-    if len(present) > _FEWEST_TO_DOUBT and not (listed.records or listed.rejections or is_mass_removal_allowed):
-        listed.doubt(
-            MassRemovalRefused(
-                f"the list is empty, and {len(present)} were known; none was removed",
-                where=where,
-                hint="if they were really deleted: sync --allow-mass-removal",
-            )
-        )
+    with reading(sync_run.engine) as connection:
+        present = present_entities(connection, sync_run.server_id, listing.entity)
+    if len(present) > FEWEST_TO_DOUBT and not (listing.records or listing.rejections or is_mass_removal_allowed):
+        listing.refuse_removals(f"the list is empty, and {len(present)} were known")
         return
-    listed.gone = present - listed.records.keys() - listed.rejections.keys()
+    listing.removed = present - listing.records.keys() - listing.rejections.keys()
 
 
 def _write(
-    this: Pass,
+    sync_run: SyncRun,
     api_version: int,
-    stream: str,
-    lists: Sequence[_Listed],
-    refusal: SourceError | None,
+    whole: Reading,
+    listings: Sequence[_Listing],
     reporting_zone: ZoneInfo,
+    is_whole: bool,
     connection: Connection,
 ) -> StreamResult:
-    server_id, at = this.run.server_id, this.observation.at
+    server_id, at = sync_run.server_id, sync_run.observed_at
     counts = []
-    for each in lists:
-        records = list(each.records.values())
-        counts.append(write_entities(connection, this.run, at, each.entity, records, each.gone))
+    for each in listings:
+        records, rejections = list(each.records.values()), list(each.rejections.values())
+        counts.append(write_entities(connection, sync_run.row, at, each.entity, records, each.removed))
         if each.entity == "repository":
             write_repository_days(connection, server_id, at.astimezone(reporting_zone).date(), records)
-        store_rejections(
-            connection, server_id, list(each.rejections.values()), at, api_version, is_from_file=this.is_from_file
-        )
+        store_rejections(connection, server_id, rejections, at, api_version, is_from_file=sync_run.is_from_file)
         resolved = [
             rejection.id
-            for rejection in open_rejections(connection, server_id, STREAM_OF_ENTITY[each.entity])
+            for rejection in open_rejections(connection, server_id, each.stream)
             if rejection.document_uid not in each.rejections
             and (rejection.document_uid in each.records or not each.has_shifted)
         ]
         resolve_rejections(connection, resolved, at)
-    problem = refusal or next((each.problem for each in lists if each.problem), None)
-    is_whole = refusal is None and not any(each.has_shifted for each in lists)
-    return StreamResult(
-        stream,
-        "partial" if problem else "succeeded",
+    sync_run.write_observation(connection)
+    whole.rejected = {f"{each.stream} {key}" for each in listings for key in each.rejections}
+    return whole.result(
+        seen=sum(len(each.records) + len(each.rejections) for each in listings),
         complete_from=at if is_whole else None,
-        complete_to=max(this.clock(), at) if is_whole else None,
-        seen=sum(len(each.records) + len(each.rejections) for each in lists),
+        complete_to=max(sync_run.clock(), at) if is_whole else None,
         added=sum(each.added for each in counts),
         changed=sum(each.changed for each in counts),
         unchanged=sum(each.unchanged for each in counts),
         removed=sum(each.removed for each in counts),
-        rejected=sum(len(each.rejections) for each in lists),
-        error_kind=problem.kind if problem else None,
-        error_message=str(problem) if problem else None,
     )

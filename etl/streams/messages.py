@@ -1,23 +1,25 @@
-"""The messages stream: the logs of sessions that did not succeed, so many a pass; it must not know SQL."""
+"""The messages stream: the logs of sessions that did not succeed, so many a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain, islice
 from typing import Any, Protocol
 
+from sqlalchemy import Connection
+
 from etl.errors import NotFound, SourceError
 from etl.extract.concurrently import fetch_concurrently
-from etl.load import ledger
 from etl.load.bulk import batches
 from etl.load.ledger import StreamResult
 from etl.load.messages import write_messages
 from etl.load.sessions import due_logs, settle_logs
-from etl.passes import Pass
+from etl.run import SyncRun
+from etl.streams.reading import Listing, Progress, confirm_removed
 from etl.transform.messages import read_message
 from etl.transform.records import Message, kinds_served
-from etl.walk import Progress
 from etl.warehouse.engine import reading
 
 STREAM = "messages"
@@ -26,24 +28,25 @@ _LOGS_A_TRANSACTION = 50
 _LONGEST_LOG = 10_000  # lines; what follows in a longer one repeats what stands there
 
 
-class Source(Protocol):
+class Source(Listing, Protocol):
     """The part of the client that this stream needs."""
 
     @property
     def version(self) -> int: ...
     def session(self, uid: str) -> bytes: ...
     def session_log(self, uid: str) -> Iterator[Sequence[Any]]: ...
-    def assert_served(self, stream: str) -> None: ...
 
 
-def sync_messages(this: Pass, source: Source, *, limit: int, at_once: int, progress: Progress | None = None) -> None:
+def sync_messages(
+    sync_run: SyncRun, source: Source, *, limit: int, at_once: int, progress: Progress | None = None
+) -> None:
     """Read the logs that are due, the newest first, ``limit`` at most; the next pass reads on.
 
     A log that the server has forgotten is not asked for again; any other failure makes the stream failed, and the logs
     that did not come stay due.
     """
-    with reading(this.engine) as connection:
-        due = due_logs(connection, this.run.server_id, kinds_served(source.version), limit)
+    with reading(sync_run.engine) as connection:
+        due = due_logs(connection, sync_run.server_id, kinds_served(source.version), limit)
 
     def fetch(uid: str) -> list[Message]:
         documents = islice(chain.from_iterable(source.session_log(uid)), _LONGEST_LOG)
@@ -61,9 +64,7 @@ def sync_messages(this: Pass, source: Source, *, limit: int, at_once: int, progr
                 missing[uid] = error
             except SourceError as error:
                 problem = problem or error
-        with ledger.fenced(this.engine, this.run) as connection:
-            lines += write_messages(connection, {due[uid]: log for uid, log in logs.items()})
-            settle_logs(connection, [due[uid] for uid in logs])
+        lines += sync_run.write(partial(_write, {due[uid]: log for uid, log in logs.items()}))
         read += logs
         if progress:
             progress(STREAM, len(read) + len(missing), len(due))
@@ -71,16 +72,22 @@ def sync_messages(this: Pass, source: Source, *, limit: int, at_once: int, progr
             break
     if missing and not problem:
         problem = _why_missing(source, missing, read, at_once)
-        if not problem:
-            with ledger.fenced(this.engine, this.run) as connection:
-                settle_logs(connection, [due[uid] for uid in missing])
     if problem:
-        this.fail(STREAM, problem, seen=len(read), added=lines)
+        sync_run.fail(STREAM, problem, seen=len(read), added=lines)
         return
-    result = StreamResult(STREAM, "succeeded", seen=len(read) + len(missing), added=lines)
-    with ledger.fenced(this.engine, this.run) as connection:
-        ledger.note_stream(connection, this.run, result)
-    this.streams.append(result)
+
+    def settle(connection: Connection) -> StreamResult:
+        settle_logs(connection, [due[uid] for uid in missing])
+        return StreamResult(STREAM, "succeeded", seen=len(read) + len(missing), added=lines)
+
+    sync_run.finish(settle)
+
+
+def _write(logs: Mapping[int, Sequence[Message]], connection: Connection) -> int:
+    """Write whole logs, session id -> lines; return how many lines they have."""
+    lines = write_messages(connection, logs)
+    settle_logs(connection, list(logs))
+    return lines
 
 
 def _why_missing(
@@ -99,7 +106,6 @@ def _why_missing(
             with suppress(NotFound):
                 answer.result()
                 return missing[uid]
-        source.assert_served("sessions")
     except SourceError as error:
         return error
-    return None
+    return confirm_removed(source, "sessions")

@@ -1,4 +1,4 @@
-"""The sessions stream: which run attempts a pass asks for, and how far it knows them; it must not know SQL.
+"""The sessions stream: which sessions a sync run asks for, and how far it knows them then.
 
 Nothing that a server told is lost: what came is committed though the rest does not come, the cursor moves when a walk
 was whole.
@@ -10,15 +10,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Any, Literal, Protocol, TypeVar
 
-import structlog
 from sqlalchemy import Connection
 
-from etl.errors import DocumentRejected, NotFound, PagesShifted, SourceError
+from etl.errors import NotFound, PagesShifted, SourceError
 from etl.extract.concurrently import fetch_concurrently
-from etl.load import ledger
 from etl.load.bulk import batches
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.dimensions import write_unknown_statuses
@@ -36,13 +35,12 @@ from etl.load.sessions import (
     unfinished_sessions,
     write_sessions,
 )
-from etl.passes import Pass
+from etl.run import SyncRun
+from etl.streams.reading import Listing, Progress, Reading, confirm_removed
 from etl.transform.records import Rejection, SessionRecord, kinds_served
 from etl.transform.sessions import read_session
-from etl.walk import Progress
-from etl.warehouse.engine import reading, retry_on_contention
+from etl.warehouse.engine import reading
 
-_log = structlog.get_logger()
 T = TypeVar("T")
 
 STREAM = "sessions"
@@ -61,7 +59,7 @@ _WALKS = 3  # so often a walk is tried whose pages move
 _WORST_CLOCK = timedelta(days=1)
 
 
-class Source(Protocol):
+class Source(Listing, Protocol):
     """The part of the client that this stream needs."""
 
     @property
@@ -77,29 +75,27 @@ class Source(Protocol):
     ) -> Iterator[Sequence[Any]]: ...
     def sessions_of_job(self, uid: str) -> Iterator[Sequence[Any]]: ...
     def session(self, uid: str) -> bytes: ...
-    def assert_served(self, stream: str) -> None: ...
 
 
-@dataclass(slots=True)
-class _Reading:
-    """What this pass read of the sessions so far."""
+@dataclass(slots=True, kw_only=True)
+class _SessionReading(Reading):
+    """What a sync run has read of the sessions so far.
 
-    this: Pass
+    ``unfinished`` are the sessions that ran when they were last seen (uid -> start), ``met`` those of them that came
+    again.
+    """
+
+    sync_run: SyncRun
     source: Source
     zones: Zones
-    progress: Progress | None
+    progress: Progress | None = None
     unfinished: dict[str, datetime] = field(default_factory=dict)
-    """Sessions that ran when they were last seen: uid -> start."""
     definitions: Definitions = field(default_factory=Definitions)
     counts: SessionCounts = field(default_factory=SessionCounts)
     seen: int = 0
     met: set[str] = field(default_factory=set)
-    """Uids of unfinished sessions that came again."""
-    rejected: set[str] = field(default_factory=set)
-    words: set[tuple[str, str]] = field(default_factory=set)
-    problem: SourceError | None = None
 
-    def take(
+    def load(
         self,
         documents: Iterable[Any],
         *,
@@ -126,109 +122,107 @@ class _Reading:
         return within
 
     def _write(self, records: list[SessionRecord], rejections: list[Rejection]) -> None:
-        run, at = self.this.run, self.this.observation.at
+        sync_run, at = self.sync_run, self.sync_run.observed_at
 
-        def write() -> SessionCounts:
+        def write(connection: Connection) -> SessionCounts:
             counts = SessionCounts()
-            with ledger.fenced(self.this.engine, run) as connection:
-                for some in batches(records):
-                    write_sessions(connection, run.server_id, at, self.zones, some, self.definitions, counts)
-                store_rejections(
-                    connection, run.server_id, rejections, at, self.source.version, is_from_file=self.this.is_from_file
-                )
-                _resolve(connection, self.this, {each.session_uid for each in records})
+            for some in batches(records):
+                write_sessions(connection, sync_run.server_id, at, self.zones, some, self.definitions, counts)
+            store_rejections(
+                connection,
+                sync_run.server_id,
+                rejections,
+                at,
+                self.source.version,
+                is_from_file=sync_run.is_from_file,
+            )
+            _resolve(connection, sync_run, {each.session_uid for each in records})
             return counts
 
-        counts = retry_on_contention(write)
+        counts = sync_run.write(write)
         self.counts.added += counts.added
         self.counts.changed += counts.changed
         self.counts.unchanged += counts.unchanged
         self.met.update(self.unfinished.keys() & {each.session_uid for each in records})
         for each in records:
-            self.words.update(each.unknown_words)
+            self.unknown_words.update(each.unknown_words)
         for rejection in rejections:
-            self.rejected.add(rejection.document_uid or rejection.digest.hex())
-            self.problem = self.problem or DocumentRejected(
-                f"a session could not be read: {rejection.reason} at {rejection.json_path}",
-                where=f"stream {STREAM}",
-                hint="see: vb365-etl rejected list",
-            )
+            self.note_rejected(rejection)
 
-    def walk(self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None) -> int:
-        """Read the list between two bounds, again where its pages moved; return how many sessions lie there."""
+    def read_list(
+        self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None
+    ) -> int:
+        """Load the list between two bounds, again where its pages moved; return how many sessions lie there."""
 
-        def take() -> int:
-            return self.take(
-                chain.from_iterable(self.source.sessions(lower, upper, status=status)), lower=lower, upper=upper
-            )
+        def load() -> int:
+            documents = chain.from_iterable(self.source.sessions(lower, upper, status=status))
+            return self.load(documents, lower=lower, upper=upper)
 
-        return _until_whole(take)
+        return _until_whole(load)
 
     def close(self, begun: datetime | None, failure: SourceError | None = None) -> None:
-        """Write the stream's row: known completely up to the begin of a whole walk, if it was one."""
-        run, problem = self.this.run, failure or self.problem
-        with ledger.fenced(self.this.engine, run) as connection:
-            result = StreamResult(
-                STREAM,
-                "failed" if failure else "partial" if problem else "succeeded",
-                complete_from=begun and min(first_start(connection, run.server_id) or begun, begun),
-                complete_to=begun,
+        """Write the stream's row: known completely up to the begin of a whole listing, if it was one."""
+        statuses = {word for path, word in self.unknown_words if path == "$.status"}
+
+        def finish(connection: Connection) -> StreamResult:
+            write_unknown_statuses(connection, statuses)
+            return self.result(
                 seen=self.seen,
+                complete_from=begun and min(first_start(connection, self.sync_run.server_id) or begun, begun),
+                complete_to=begun,
+                failure=failure,
                 added=self.counts.added,
                 changed=self.counts.changed,
                 unchanged=self.counts.unchanged,
-                rejected=len(self.rejected),
-                error_kind=problem.kind if problem else None,
-                error_message=str(problem) if problem else None,
             )
-            ledger.note_stream(connection, run, result)
-            write_unknown_statuses(connection, {word for path, word in self.words if path == "$.status"})
-        self.this.streams.append(result)
-        for path, word in sorted(self.words):
-            _log.warning("unknown word", server=run.server_name, stream=STREAM, path=path, word=word)
+
+        self.sync_run.finish(finish)
+        self.log_unknown_words(self.sync_run.server_name)
 
     def save(self, cursor: dict[str, Any]) -> None:
         """Note how far the sessions are known."""
-        with ledger.fenced(self.this.engine, self.this.run) as connection:
-            write_cursor(connection, self.this.run.server_id, STREAM, cursor, self.this.observation.at)
+        server_id, at = self.sync_run.server_id, self.sync_run.observed_at
+        self.sync_run.write(lambda connection: write_cursor(connection, server_id, STREAM, cursor, at))
 
 
 def sync_sessions(
-    this: Pass, source: Source, zones: Zones, *, full: bool, at_once: int, progress: Progress | None = None
+    sync_run: SyncRun, source: Source, zones: Zones, *, full: bool, at_once: int, progress: Progress | None = None
 ) -> None:
-    """Bring the sessions of a server up to date; what fails makes the stream failed and the pass partial."""
-    begun = _begin(this.clock(), source.server_date)
-    with reading(this.engine) as connection:
-        cursor = read_cursor(connection, this.run.server_id, STREAM)
-        unfinished = unfinished_sessions(connection, this.run.server_id, kinds_served(source.version))
-    read = _Reading(this, source, zones, progress, unfinished)
+    """Bring the sessions of a server up to date; what fails makes the stream failed and the run partial."""
+    begun = _begin(sync_run.clock(), source.server_date)
+    with reading(sync_run.engine) as connection:
+        cursor = read_cursor(connection, sync_run.server_id, STREAM)
+        unfinished = unfinished_sessions(connection, sync_run.server_id, kinds_served(source.version))
+    sessions = _SessionReading(
+        stream=STREAM, sync_run=sync_run, source=source, zones=zones, progress=progress, unfinished=unfinished
+    )
     try:
         if source.session_bounds == "none":
-            _read_by_jobs(read, begun, cursor, full=full, at_once=at_once)
+            _read_by_jobs(sessions, begun, cursor, full=full, at_once=at_once)
         else:
-            _read_by_time(read, begun, cursor, full=full)
-        _ask_for(read, sorted(unfinished.keys() - read.met), at_once)
+            _read_by_time(sessions, begun, cursor, full=full)
+        _ask_for(sessions, sorted(unfinished.keys() - sessions.met), at_once)
     except SourceError as error:
-        read.close(None, error)
+        sessions.close(None, error)
     else:
-        read.close(begun)
+        sessions.close(begun)
 
 
-def ask_for_sessions(this: Pass, source: Source, zones: Zones, uids: Sequence[str], *, at_once: int) -> None:
-    """Ask for sessions by id; what fails makes the stream failed and the pass partial."""
-    read = _Reading(this, source, zones, None)
+def ask_for_sessions(sync_run: SyncRun, source: Source, zones: Zones, uids: Sequence[str], *, at_once: int) -> None:
+    """Ask for sessions by id; what fails makes the stream failed and the run partial."""
+    sessions = _SessionReading(stream=STREAM, sync_run=sync_run, source=source, zones=zones)
     try:
-        _ask_for(read, uids, at_once)
+        _ask_for(sessions, uids, at_once)
     except SourceError as error:
-        read.close(None, error)
+        sessions.close(None, error)
     else:
-        read.close(None)
+        sessions.close(None)
 
 
-def _resolve(connection: Connection, this: Pass, uids: Collection[str]) -> None:
+def _resolve(connection: Connection, sync_run: SyncRun, uids: Collection[str]) -> None:
     """Note that these sessions were read after all, or are no more."""
-    still_open = open_rejections(connection, this.run.server_id, STREAM)
-    resolve_rejections(connection, [each.id for each in still_open if each.document_uid in uids], this.observation.at)
+    still_open = open_rejections(connection, sync_run.server_id, STREAM)
+    resolve_rejections(connection, [each.id for each in still_open if each.document_uid in uids], sync_run.observed_at)
 
 
 def _begin(now: datetime, server_date: datetime | None) -> datetime:
@@ -261,67 +255,71 @@ def _lies_between(session: SessionRecord, lower: datetime | None, upper: datetim
     )
 
 
-def _read_by_time(read: _Reading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool) -> None:
+def _read_by_time(sessions: _SessionReading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool) -> None:
     """From v6 on: what began or ended since the last whole walk; at first everything, from v7 on slice by slice."""
     if cursor is not None and "begun" not in cursor:  # v5 and before have told nothing of copy jobs
         cursor = None
-    if full or (cursor is None and read.source.session_bounds == "lower"):
-        read.walk()
+    if full or (cursor is None and sessions.source.session_bounds == "lower"):
+        sessions.read_list()
         cursor = {}
     elif cursor is None:
         oldest = begun - _SLICE
-        read.walk(oldest)
+        sessions.read_list(oldest)
         cursor = {"back_to": oldest}
     else:
         # Right whether the bound means the end of a session or, as the vendor's text says, its creation.
-        read.walk(min([datetime.fromisoformat(cursor["begun"]), *read.unfinished.values()]) - _OVERLAP)
+        sessions.read_list(min([datetime.fromisoformat(cursor["begun"]), *sessions.unfinished.values()]) - _OVERLAP)
     cursor = {**cursor, "begun": begun}
-    read.save(cursor)
+    sessions.save(cursor)
     while (back_to := cursor.get("back_to")) is not None:
         newest = datetime.fromisoformat(back_to) if isinstance(back_to, str) else back_to
         cursor = {"begun": begun, "back_to": newest - _SLICE}
-        if not read.walk(newest - _SLICE, newest + _OVERLAP):
-            read.walk(None, newest)  # whatever is older, behind a time without any
+        if not sessions.read_list(newest - _SLICE, newest + _OVERLAP):
+            sessions.read_list(None, newest)  # whatever is older, behind a time without any
             cursor = {"begun": begun}
-        read.save(cursor)
-    _read_running(read, begun)
+        sessions.save(cursor)
+    _read_running(sessions, begun)
 
 
-def _read_running(read: _Reading, begun: datetime) -> None:
+def _read_running(sessions: _SessionReading, begun: datetime) -> None:
     """Read what still runs: a bound that means the end of a session hides it."""
-    if read.source.has_status_filter:
-        read.walk(status="Running")
+    if sessions.source.has_status_filter:
+        sessions.read_list(status="Running")
         return
-    with reading(read.this.engine) as connection:
-        running = running_jobs(connection, read.this.run.server_id, begun - _SHORT_RUN)
+    with reading(sessions.sync_run.engine) as connection:
+        running = running_jobs(connection, sessions.sync_run.server_id, begun - _SHORT_RUN)
     for uid in running:
-
-        def take(uid: str = uid) -> int:
-            return read.take(chain.from_iterable(read.source.sessions_of_job(uid)), job_uid=uid)
-
         with suppress(NotFound):
-            _until_whole(take)
+            _until_whole(partial(_load_of_job, sessions, uid))
 
 
-def _read_by_jobs(read: _Reading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool, at_once: int) -> None:
+def _load_of_job(sessions: _SessionReading, uid: str) -> int:
+    return sessions.load(chain.from_iterable(sessions.source.sessions_of_job(uid)), job_uid=uid)
+
+
+def _read_by_jobs(
+    sessions: _SessionReading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool, at_once: int
+) -> None:
     """Up to v5: the whole list at first, once a day, and when a job is lost; in between the jobs that moved.
 
     A 404 below a job means that it was deleted meanwhile, or that the account may not see its sessions: the whole list
     tells which.
     How far v6 and later know the sessions stays as it was: here are none of copy jobs.
     """
-    this, server_id = read.this, read.this.run.server_id
+    sync_run, server_id = sessions.sync_run, sessions.sync_run.server_id
     is_due = True
     if cursor is not None and not full and "observed_at" in cursor:
         observed_at = datetime.fromisoformat(cursor["observed_at"])
-        with reading(this.engine) as connection:
+        with reading(sync_run.engine) as connection:
             moved = moved_jobs(connection, server_id, "backup", observed_at)
             is_due = has_lost_jobs(connection, server_id, observed_at)
         is_due = is_due or begun - datetime.fromisoformat(cursor["whole_at"]) >= _WHOLE_LIST_EVERY
     if not is_due:
 
         def fetch(uid: str) -> list[bytes]:
-            return _until_whole(lambda: [bytes(each) for each in chain.from_iterable(read.source.sessions_of_job(uid))])
+            return _until_whole(
+                lambda: [bytes(each) for each in chain.from_iterable(sessions.source.sessions_of_job(uid))]
+            )
 
         for uid, answer in fetch_concurrently(fetch, moved, at_once):
             try:
@@ -329,31 +327,31 @@ def _read_by_jobs(read: _Reading, begun: datetime, cursor: dict[str, Any] | None
             except NotFound:
                 is_due = True
             else:
-                read.take(documents, job_uid=uid)
+                sessions.load(documents, job_uid=uid)
     if is_due:
-        read.walk()
+        sessions.read_list()
         cursor = {**(cursor or {}), "whole_at": begun}
-    read.save({**(cursor or {}), "observed_at": this.observation.at})
+    sessions.save({**(cursor or {}), "observed_at": sync_run.observed_at})
 
 
-def _ask_for(read: _Reading, uids: Sequence[str], at_once: int) -> None:
-    """Ask for sessions by id; of those that the server has forgotten, note that.
-
-    404 = forgotten, if the list still answers afterwards: an account without the right to see them may get 404, too.
-    """
+def _ask_for(sessions: _SessionReading, uids: Sequence[str], at_once: int) -> None:
+    """Load sessions by id; a 404 that is confirmed means that the server has forgotten the session."""
     forgotten: list[str] = []
 
     def answers() -> Iterator[bytes]:
-        for uid, answer in fetch_concurrently(read.source.session, uids, at_once):
+        for uid, answer in fetch_concurrently(sessions.source.session, uids, at_once):
             try:
                 yield answer.result()
             except NotFound:
                 forgotten.append(uid)
 
-    read.take(answers())
+    sessions.load(answers())
+    if forgotten and (problem := confirm_removed(sessions.source, STREAM)):
+        raise problem
     if forgotten:
-        read.source.assert_served(STREAM)
-        server_id, at = read.this.run.server_id, read.this.observation.at
-        with ledger.fenced(read.this.engine, read.this.run) as connection:
-            forget_sessions(connection, server_id, forgotten, at)
-            _resolve(connection, read.this, set(forgotten))
+        sessions.sync_run.write(partial(_forget, sessions.sync_run, forgotten))
+
+
+def _forget(sync_run: SyncRun, uids: Sequence[str], connection: Connection) -> None:
+    forget_sessions(connection, sync_run.server_id, uids, sync_run.observed_at)
+    _resolve(connection, sync_run, set(uids))

@@ -106,6 +106,11 @@ class Rejection(Struct, frozen=True, array_like=True, tag=True, gc=False):
     json_path: str
     document: str
 
+    @property
+    def key(self) -> str:
+        """What identifies the document: its own id, else its digest."""
+        return self.document_uid or self.digest.hex()
+
 
 class SessionRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
     """One reading of one run attempt; None = this document does not tell. Times are aware, in UTC.

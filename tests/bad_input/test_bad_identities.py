@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from etl.passes import Pass
+from etl.run import SyncRun
 from etl.simulator import SimulatedServer, World
+from etl.streams import jobs
 from tests.lab import Lab
 
 ONE, OTHER = (
@@ -97,14 +96,14 @@ def test_a_mistake_of_ours_with_one_server_is_one_line_and_leaves_the_others_the
 ) -> None:
     with SimulatedServer(World(seed=2, jobs=3)) as other:
         lab.configure(SECOND_BLOCK.format("other", other.url, other.username))
-        load = Pass.load
+        load = jobs.load_documents
 
-        def fail_for_lab(this: Pass, *arguments: Any, **options: Any) -> None:
-            if this.run.server_name == "lab":
+        def fail_for_lab(sync_run: SyncRun, documents: jobs.JobReading) -> None:
+            if sync_run.server_name == "lab":
                 raise ZeroDivisionError(f"with {lab.server.password}\n[parameters: ...]")
-            load(this, *arguments, **options)
+            load(sync_run, documents)
 
-        monkeypatch.setattr(Pass, "load", fail_for_lab)
+        monkeypatch.setattr(jobs, "load_documents", fail_for_lab)
         outcome = lab.run("sync")
         assert outcome.exit_code == 1
         assert outcome.stderr == (

@@ -76,7 +76,7 @@ class Estate:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         identify(engine, Identity("hq"), START)
-        self.run = ledger.open_run(engine, 1, "hq", START, "sync")
+        self.run = ledger.open_row(engine, 1, "hq", START, "sync")
 
     def look(
         self, hours: float, entity: Entity, lists: dict[str, dict[str, Any]], gone: Sequence[str] = ()
@@ -308,7 +308,7 @@ def test_present_is_what_was_listed_and_not_removed(estate: Estate) -> None:
 
 def test_another_server_is_left_alone(estate: Estate) -> None:
     identify(estate.engine, Identity("branch"), START)
-    other = ledger.open_run(estate.engine, 2, "branch", START, "sync")
+    other = ledger.open_row(estate.engine, 2, "branch", START, "sync")
     estate.look(0, "repository", {"repo-m": MAIN})
     with writing(estate.engine) as connection:
         records = [EntityRecord("repository", "repo-m", {**MAIN, "name": "Elsewhere"})]

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 
 from etl.errors import Locked, LostLock, Unreachable
 from etl.load import ledger
-from etl.load.ledger import Observation, Run, StreamResult
+from etl.load.ledger import LedgerRow, Observation, StreamResult
 from etl.warehouse.tables import server, sync_run, sync_run_stream
 from tests.conftest import Database
 
@@ -36,7 +36,7 @@ def rows(database: Database, table: Any = sync_run) -> Rows:
         return [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
 
 
-def opened(run: Run, **differs: Any) -> dict[str, Any]:
+def opened(run: LedgerRow, **differs: Any) -> dict[str, Any]:
     return {
         "id": run.id,
         "server_id": run.server_id,
@@ -57,7 +57,7 @@ def opened(run: Run, **differs: Any) -> dict[str, Any]:
 
 
 def test_a_pass_from_open_to_close(database: Database, server_id: int) -> None:
-    run = ledger.open_run(database.engine, server_id, "hq", NOW, "sync", is_mass_removal_allowed=True)
+    run = ledger.open_row(database.engine, server_id, "hq", NOW, "sync", is_mass_removal_allowed=True)
     assert rows(database) == [opened(run, is_mass_removal_allowed=1)]
     fence = ledger.fenced(database.engine, run)
     ledger.note_stream(fence.__enter__(), run, StreamResult("jobs", "failed"))
@@ -73,16 +73,8 @@ def test_a_pass_from_open_to_close(database: Database, server_id: int) -> None:
             run,
             StreamResult("copy_jobs", "failed", error_kind="AccessDenied", error_message="403 🚫 \\N\t"),
         )
-    ledger.close_run(
-        database.engine,
-        run,
-        LATER,
-        "partial",
-        requests=12,
-        bytes_received=5_000_000_000,
-        error_kind="AccessDenied",
-        error_message="403 🚫 \\N\t",
-    )
+        outcome = {"status": "partial", "finished_at": LATER, "requests": 12, "bytes_received": 5_000_000_000}
+        ledger.close_row(connection, run, {**outcome, "error_kind": "AccessDenied", "error_message": "403 🚫 \\N\t"})
     assert rows(database) == [
         opened(
             run,
@@ -131,9 +123,9 @@ def test_a_pass_that_was_left_running_becomes_abandoned_and_can_write_no_more(
 ) -> None:
     with database.engine.begin() as connection:
         connection.execute(insert(server).values(id=server_id + 1, name="branch", first_seen_at=NOW, active_key=1))
-    elsewhere = ledger.open_run(database.engine, server_id + 1, "branch", NOW, "sync")
-    left = ledger.open_run(database.engine, server_id, "hq", NOW, "run")
-    run = ledger.open_run(database.engine, server_id, "hq", LATER, "sync")
+    elsewhere = ledger.open_row(database.engine, server_id + 1, "branch", NOW, "sync")
+    left = ledger.open_row(database.engine, server_id, "hq", NOW, "run")
+    run = ledger.open_row(database.engine, server_id, "hq", LATER, "sync")
     assert rows(database) == [
         opened(elsewhere),
         opened(
@@ -149,10 +141,6 @@ def test_a_pass_that_was_left_running_becomes_abandoned_and_can_write_no_more(
     with pytest.raises(LostLock) as lost, ledger.fenced(database.engine, left):
         pytest.fail("the fence let it through")
     assert (lost.value.exit_code, lost.value.where) == (5, "server hq")
-    with pytest.raises(LostLock):
-        ledger.close_run(
-            database.engine, left, LATER, "succeeded", requests=1, bytes_received=1, error_kind=None, error_message=None
-        )
     assert [row["status"] for row in rows(database)] == ["running", "abandoned", "running"]
 
 
@@ -163,7 +151,7 @@ def test_a_refused_start_is_noted_where_the_server_is_known(database: Database, 
     ledger.note_failure(database.engine, "hq", NOW, "run", error)
     (row,) = rows(database)
     assert row == opened(
-        Run(row["id"], server_id, "hq"),
+        LedgerRow(row["id"], server_id, "hq"),
         triggered_by="run",
         status="failed",
         finished_at=NOW,
@@ -214,7 +202,7 @@ def test_observations_of_a_server_strictly_increase(
         connection.execute(
             insert(server).values(id=1, name="hq", first_seen_at=NOW, active_key=1, observed_at=previous)
         )
-    run = ledger.open_run(sqlite_database.engine, 1, "hq", now, "sync")
+    run = ledger.open_row(sqlite_database.engine, 1, "hq", now, "sync")
     assert ledger.observe(sqlite_database.engine, run, now, server_date) == expected
 
 
@@ -223,7 +211,7 @@ def test_the_lock_of_a_server_names_who_holds_it(database: Database, server_id: 
         with pytest.raises(Locked) as refused:
             ledger.server_lock(database.engine, server_id, "hq").__enter__()
         assert str(refused.value) == "server hq: locked (wait until that pass has finished)"
-        run = ledger.open_run(database.engine, server_id, "hq", NOW, "sync")
+        run = ledger.open_row(database.engine, server_id, "hq", NOW, "sync")
         with database.engine.begin() as connection:
             connection.execute(update(sync_run).where(sync_run.c.id == run.id).values(host="backup-01", pid=4711))
         with pytest.raises(Locked) as refused:

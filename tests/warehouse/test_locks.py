@@ -324,7 +324,7 @@ def test_four_processes_that_start_on_an_empty_database_at_once(empty_database: 
 def test_passes_over_different_servers_at_once_share_windows_and_schedules(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("etl.walk._SPOOL_BATCH", 5)  # many batches, as with many thousands of jobs
+    monkeypatch.setattr("etl.streams.spool._BATCH", 5)  # many batches, as with many thousands of jobs
     random = Random(5)  # noqa: S311
     count, rounds = 3, 3
     with ExitStack() as opened:

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from etl.config import Settings
 from etl.errors import NotFound
 from etl.load.references import policy_digest
-from etl.replay import load_file
+from etl.pipeline import load_file
 from etl.report import queries
 from etl.simulator import Job, SimulatedServer, World
 from etl.simulator.documents import job_document

@@ -1,0 +1,213 @@
+"""SyncRun, the frame around one read of one server: its lock, its ledger row, its instant, its only way to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from etl.errors import LostLock, Vb365EtlError
+from etl.load import ledger
+from etl.load.ledger import Clock, LedgerRow, Observation, StreamResult
+from etl.warehouse.engine import retry_on_contention
+
+_log = structlog.get_logger()
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What came of one sync run; ``status`` is the ledger's word (succeeded, partial)."""
+
+    server: str
+    status: str
+    exit_code: int
+    sync_run_id: int
+    observed_at: datetime
+    api_version: str
+    streams: tuple[StreamResult, ...]
+    error_kind: str | None
+    error_message: str | None
+    duration_seconds: float
+
+
+class Traffic(Protocol):
+    """What a conversation with a server has cost so far, and the server's own idea of the time."""
+
+    @property
+    def requests(self) -> int: ...
+    @property
+    def bytes_received(self) -> int: ...
+    @property
+    def server_date(self) -> datetime | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NoTraffic:
+    """No conversation: the documents are at hand."""
+
+    requests: int = 0
+    bytes_received: int = 0
+    server_date: datetime | None = None
+
+
+@dataclass(slots=True)
+class SyncRun:
+    """One sync run while it goes on."""
+
+    engine: Engine
+    row: LedgerRow
+    observation: Observation
+    clock: Clock
+    started_at: datetime
+    traffic: Traffic
+    is_from_file: bool
+    streams: list[StreamResult] = field(default_factory=list)
+
+    @property
+    def id(self) -> int:
+        return self.row.id
+
+    @property
+    def server_id(self) -> int:
+        return self.row.server_id
+
+    @property
+    def server_name(self) -> str:
+        return self.row.server_name
+
+    @property
+    def observed_at(self) -> datetime:
+        """The instant that this run stands for (H8)."""
+        return self.observation.at
+
+    def observe(self) -> None:
+        """Fix the instant that what follows is observed at (H8)."""
+        before = self.observation
+        self.observation = ledger.observe(self.engine, self.row, self.clock(), self.traffic.server_date)
+        if self.observation.is_clock_adjusted and not before.is_clock_adjusted:
+            _log.warning(
+                "the last observation lies ahead of the clock: time is counted on from there",
+                server=self.server_name,
+                observed_at=self.observed_at.isoformat(),
+            )
+
+    def write(self, change: Callable[[Connection], T]) -> T:
+        """Make one change of the database: the only way in which a sync run writes.
+
+        It is one transaction that begins with the fence, and is made again when the database ended it to let others
+        through: ``change`` keeps nothing outside of it but what it returns. Raises LostLock, Contended.
+        """
+
+        def attempt() -> T:
+            with ledger.fenced(self.engine, self.row) as connection:
+                return change(connection)
+
+        return retry_on_contention(attempt)
+
+    def write_observation(self, connection: Connection) -> None:
+        """Note the run's instant with the first of what was observed at it."""
+        ledger.note_observation(connection, self.row, self.observation)
+
+    def finish(self, load: Callable[[Connection], StreamResult]) -> None:
+        """Write the last of a stream, or all of it, together with its result."""
+
+        def change(connection: Connection) -> StreamResult:
+            result = load(connection)
+            ledger.note_stream(connection, self.row, result)
+            return result
+
+        self.streams.append(self.write(change))
+
+    def fail(self, stream: str, error: Vb365EtlError, *, seen: int = 0, added: int = 0) -> None:
+        """Note that a stream could not be read, and what was loaded of it before."""
+        result = StreamResult(stream, "failed", seen=seen, added=added, error_kind=error.kind, error_message=str(error))
+        self.finish(lambda _: result)
+
+    @property
+    def status(self) -> str:
+        return "succeeded" if all(each.status == "succeeded" for each in self.streams) else "partial"
+
+    @property
+    def first_error(self) -> tuple[str | None, str | None]:
+        """Kind and message of the first thing that went wrong; it stands for the run."""
+        return next(((each.error_kind, each.error_message) for each in self.streams if each.error_kind), (None, None))
+
+    def result(self, api_version: int) -> SyncResult:
+        """Sum the run up."""
+        error_kind, error_message = self.first_error
+        return SyncResult(
+            server=self.server_name,
+            status=self.status,
+            exit_code=0 if self.status == "succeeded" else 3,
+            sync_run_id=self.id,
+            observed_at=self.observed_at,
+            api_version=f"v{api_version}",
+            streams=tuple(self.streams),
+            error_kind=error_kind,
+            error_message=error_message,
+            duration_seconds=(self.clock() - self.started_at).total_seconds(),
+        )
+
+
+@contextmanager
+def open_sync_run(
+    engine: Engine,
+    server_id: int,
+    server_name: str,
+    clock: Clock,
+    triggered_by: str,
+    *,
+    traffic: Traffic | None = None,
+    observed_at: datetime | None = None,
+    is_mass_removal_allowed: bool = False,
+) -> Iterator[SyncRun]:
+    """Lock the server, open the ledger row, fix the instant; close the row with the outcome, or with the error.
+
+    ``traffic`` is the conversation with the server; None = the documents come from a file. ``observed_at`` is
+    their instant where that is not now.
+    """
+    with ledger.server_lock(engine, server_id, server_name):
+        started_at = clock()
+        row = ledger.open_row(
+            engine, server_id, server_name, started_at, triggered_by, is_mass_removal_allowed=is_mass_removal_allowed
+        )
+        sync_run = SyncRun(
+            engine,
+            row,
+            Observation(observed_at or started_at, is_clock_adjusted=False),
+            clock,
+            started_at,
+            traffic or NoTraffic(),
+            is_from_file=traffic is None,
+        )
+        try:
+            if observed_at is None:
+                sync_run.observe()
+            yield sync_run
+        except LostLock:
+            raise
+        except Vb365EtlError as error:
+            _close(sync_run, "failed", error.kind, str(error))
+            raise
+        except BaseException as error:
+            _close(sync_run, "failed", type(error).__name__, "the pass ended unexpectedly; the log has the details")
+            raise
+        _close(sync_run, sync_run.status, *sync_run.first_error)
+
+
+def _close(sync_run: SyncRun, status: str, error_kind: str | None, error_message: str | None) -> None:
+    outcome = {
+        "status": status,
+        "finished_at": sync_run.clock(),
+        "requests": sync_run.traffic.requests,
+        "bytes_received": sync_run.traffic.bytes_received,
+        "error_kind": error_kind,
+        "error_message": error_message,
+    }
+    sync_run.write(lambda connection: ledger.close_row(connection, sync_run.row, outcome))

@@ -1,0 +1,365 @@
+"""The streams jobs and copy_jobs: listing, confirming removals, and the one way into the history of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from etl.errors import DocumentRejected, NotFound, SourceError, UsageError
+from etl.extract.concurrently import fetch_concurrently
+from etl.extract.files import read_documents
+from etl.load.bulk import batches
+from etl.load.dimensions import move_clock
+from etl.load.facts.stale import mark_changed, mark_completed
+from etl.load.jobs.history import JobHistory
+from etl.load.jobs.known import Present, present_jobs
+from etl.load.ledger import StreamResult
+from etl.load.rejections import OpenRejection, open_rejections, resolve_rejections, store_rejections
+from etl.run import SyncRun
+from etl.streams.reading import FEWEST_TO_DOUBT, Listing, Progress, Reading, confirm_removed
+from etl.streams.spool import Spool
+from etl.transform.jobs import document_digest, kind_of_document, read_job
+from etl.transform.records import KINDS, STREAM_OF_KIND, Kind, Rejection, kinds_served
+from etl.warehouse.engine import reading
+
+_log = structlog.get_logger()
+
+KIND_OF_STREAM: Mapping[str, Kind] = {stream: kind for kind, stream in STREAM_OF_KIND.items()}
+
+
+class Source(Listing, Protocol):
+    """The part of the client that these streams need."""
+
+    @property
+    def version(self) -> int: ...
+    def jobs(self) -> Iterator[Iterable[Any]]: ...
+    def copy_jobs(self) -> Iterator[Iterable[Any]]: ...
+    def job(self, uid: str) -> bytes: ...
+    def copy_job(self, uid: str) -> bytes: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class JobReading(Reading):
+    """What a sync run has read of the jobs of one kind.
+
+    ``seen`` are the uids that the source showed, readable or not; ``unresolved`` those of which nothing new is known
+    (unreadable, or missing without proof); ``confirmed_removed`` are gone. ``resolved`` are rejected documents of
+    earlier runs that can be read now. ``is_whole``: the list was read from end to end.
+    """
+
+    kind: Kind
+    api_version: int
+    present: Present
+    is_whole: bool = False
+    seen: set[str] = field(default_factory=set)
+    unresolved: set[str] = field(default_factory=set)
+    confirmed_removed: set[str] = field(default_factory=set)
+    resolved: set[str] = field(default_factory=set)
+    spool: Spool = field(default_factory=Spool)
+    volatile: tuple[str, ...] = ()
+
+    def read(self, raw: Any, *, asked_for: str | None = None) -> str | None:
+        """Read one document; return the uid of the job that it shows, None where that cannot be told.
+
+        The document of a present job that is the same as last time is not even decoded (H11). Nothing is kept of
+        one that shows another job than was asked for.
+        """
+        digest = document_digest(raw, self.kind, self.api_version)
+        uid = self.present.uid_of_digest.get(digest)
+        if uid is not None:
+            if asked_for in (None, uid):
+                self.spool.drop(uid)
+                self._note_readable(uid)
+            return uid
+        item = read_job(self.kind, raw, self.api_version, digest=digest)
+        if isinstance(item, Rejection):
+            return self._reject(item, asked_for)
+        if asked_for not in (None, item.job_uid):
+            return item.job_uid
+        self.unknown_words.update(item.unknown_words)
+        self._note_readable(item.job_uid)
+        self.spool.put(item.job_uid, item)
+        return item.job_uid
+
+    def leave_unresolved(self, uid: str, problem: SourceError) -> None:
+        """Note a job of which nothing new could be learned."""
+        self.unresolved.add(uid)
+        self.note_problem(problem)
+
+    def _note_readable(self, uid: str) -> None:
+        self.unresolved.discard(uid)
+        self.rejected.discard(uid)
+        self.seen.add(uid)
+
+    def _reject(self, item: Rejection, asked_for: str | None) -> str | None:
+        uid = item.document_uid or asked_for
+        if uid != item.document_uid:  # without an id of its own, it may have been met in the list before
+            self.rejected.discard(item.key)
+            self.spool.drop(item.key)
+            item = replace(item, document_uid=uid)
+        self.note_rejected(item)
+        self.spool.put(item.key, item)
+        if uid is not None:
+            self.seen.add(uid)
+            self.unresolved.add(uid)
+        return uid
+
+
+def sync_jobs(
+    sync_run: SyncRun,
+    source: Source,
+    streams: Collection[str],
+    *,
+    full: bool,
+    at_once: int,
+    max_removed_share: float,
+    is_mass_removal_allowed: bool,
+    progress: Progress | None = None,
+) -> None:
+    """Bring the jobs of each kind up to date, where ``streams`` names them; without backup jobs the run is failed."""
+    for kind in kinds_served(source.version):
+        if STREAM_OF_KIND[kind] not in streams:
+            continue
+        listing = begin_reading(sync_run, kind, source.version, full=full)
+        try:
+            list_jobs(source, listing, progress)
+            if listing.is_whole:
+                confirm_missing(
+                    source,
+                    listing,
+                    at_once=at_once,
+                    max_removed_share=max_removed_share,
+                    is_mass_removal_allowed=is_mass_removal_allowed,
+                )
+        except SourceError as error:
+            sync_run.fail(listing.stream, error)
+            if kind == "backup":
+                raise
+        else:
+            load_documents(sync_run, listing)
+
+
+def sync_one_job(sync_run: SyncRun, source: Source, uid: str) -> None:
+    """Ask for one job by id: it alone moves, and its removal counts when the server confirms it."""
+    readings = [begin_reading(sync_run, kind, source.version) for kind in kinds_served(source.version)]
+    for each in [each for each in readings if uid in each.present.uids] or readings:
+        ask_for(source, each, [uid], at_once=1)
+        if each.problem or uid in each.seen or uid in each.present.uids:
+            load_documents(sync_run, each)
+            return
+    raise NotFound(
+        "no such job, neither on the server nor in the database",
+        where=f"server {sync_run.server_name}, job {uid}",
+        hint="the id is the last part of the job's URL; see: vb365-etl jobs --json",
+    )
+
+
+def ask_for_rejected_jobs(
+    sync_run: SyncRun, source: Source, rejections: Sequence[OpenRejection], *, at_once: int
+) -> None:
+    """Ask for the jobs of rejected documents by id, as far as an id could be read."""
+    for kind in KINDS:
+        uids = [each.document_uid for each in rejections if each.stream == STREAM_OF_KIND[kind] and _names_job(each)]
+        if uids:
+            asked = begin_reading(sync_run, kind, source.version)
+            ask_for(source, asked, uids, at_once=at_once)
+            load_documents(sync_run, asked)
+
+
+def load_stored_jobs(sync_run: SyncRun, rejections: Sequence[OpenRejection]) -> None:
+    """Read rejected documents again from their stored text."""
+    readings: dict[tuple[str, int], JobReading] = {}
+    for each in rejections:
+        key = (each.stream, each.api_version)
+        if key not in readings:
+            readings[key] = begin_reading(sync_run, KIND_OF_STREAM[each.stream], each.api_version)
+        uid = readings[key].read(each.document.encode())
+        if uid is not None and uid not in readings[key].unresolved:
+            readings[key].resolved.add(each.document_uid)  # the text may have lacked the id that it has now
+    for each_reading in readings.values():
+        load_documents(sync_run, each_reading)
+
+
+def documents_in(path: Path) -> list[tuple[Kind, Any]]:
+    """Read a file of saved documents, each with the kind of job that it shows; UsageError where none is of a job."""
+    documents = [(kind_of_document(each), each) for each in read_documents(path)]
+    if documents and not any(kind for kind, _ in documents):
+        # Answers of other resources hold secrets: none of it is to be stored, not even as rejected.
+        raise UsageError(
+            "no document in it has any field of a job; nothing was loaded",
+            where=str(path),
+            hint="save the answer of GET /vN/Jobs, /vN/Jobs/{id} or /vN/CopyJobs as it came",
+        )
+    return [(kind or "backup", each) for kind, each in documents]
+
+
+def load_saved_jobs(
+    sync_run: SyncRun, documents: Sequence[tuple[Kind, Any]], api_version: int, last_observation: datetime | None
+) -> None:
+    """Load saved documents; those that are not newer than the last observation have to say the same."""
+    is_late = last_observation is not None and sync_run.observed_at <= last_observation
+    for kind in KINDS:
+        of_kind = [document for each, document in documents if each == kind]
+        if not of_kind:
+            continue
+        saved = begin_reading(sync_run, kind, api_version)
+        for document in of_kind:
+            saved.read(document)
+        if is_late and last_observation:
+            _assert_unchanged(sync_run, saved, last_observation)
+        else:
+            load_documents(sync_run, saved)
+
+
+def begin_reading(sync_run: SyncRun, kind: Kind, api_version: int, *, full: bool = False) -> JobReading:
+    """Begin to read jobs of one kind: what is present, and (unless ``full``) how it looked last time."""
+    with reading(sync_run.engine) as connection:
+        present = present_jobs(connection, sync_run.server_id, kind)
+    present = Present(present.uids, {}) if full else present
+    return JobReading(stream=STREAM_OF_KIND[kind], kind=kind, api_version=api_version, present=present)
+
+
+def list_jobs(source: Source, listing: JobReading, progress: Progress | None = None) -> None:
+    """Read the whole list, twice where its pages shifted (the same job came twice); a SourceError passes through."""
+    for _ in range(2):
+        if not _has_shifted(source, listing, progress):
+            listing.is_whole = True
+            return
+    listing.note_shifted()
+
+
+def _has_shifted(source: Source, listing: JobReading, progress: Progress | None) -> bool:
+    """Read every document of the list once; tell whether a job came twice. The later copy counts."""
+    has_shifted = False
+    met: set[str] = set()
+    expected = len(listing.present.uids) or None
+    for documents in source.jobs() if listing.kind == "backup" else source.copy_jobs():
+        for raw in documents:
+            uid = listing.read(raw)
+            if uid is not None:
+                has_shifted |= uid in met
+                met.add(uid)
+        if progress:
+            progress(listing.stream, len(met), expected)
+    return has_shifted
+
+
+def confirm_missing(
+    source: Source, listing: JobReading, *, at_once: int, max_removed_share: float, is_mass_removal_allowed: bool
+) -> None:
+    """Ask for every known job that a whole list did not show; absence from a list is no proof of removal."""
+    known = len(listing.present.uids)
+    missing = sorted(listing.present.uids - listing.seen)
+    if len(missing) > max(FEWEST_TO_DOUBT, max_removed_share * known) and not is_mass_removal_allowed:
+        listing.unresolved.update(missing)
+        listing.refuse_removals(f"{len(missing)} of {known} known jobs are missing at once")
+    else:
+        ask_for(source, listing, missing, at_once=at_once)
+
+
+def ask_for(source: Source, asked: JobReading, uids: Sequence[str], *, at_once: int) -> None:
+    """Ask for jobs by id, several at once: 200 = seen, 404 = gone if that is confirmed, anything else = unresolved."""
+    fetch = source.job if asked.kind == "backup" else source.copy_job
+    not_found: list[str] = []
+    for uid, answer in fetch_concurrently(fetch, uids, at_once):
+        try:
+            shown = asked.read(answer.result(), asked_for=uid)
+        except NotFound:
+            not_found.append(uid)
+        except SourceError as error:
+            asked.leave_unresolved(uid, error)
+        else:
+            if shown != uid:
+                another = DocumentRejected("another job was answered", where=f"{asked.stream} {uid}")
+                asked.leave_unresolved(uid, another)
+    if not not_found:
+        return
+    if problem := confirm_removed(source, asked.stream):
+        for uid in not_found:
+            asked.leave_unresolved(uid, problem)
+    else:
+        asked.confirmed_removed.update(not_found)
+
+
+def load_documents(sync_run: SyncRun, documents: JobReading) -> None:
+    """Load what was read of the jobs of one kind: the one way into their history, all of it or nothing."""
+    sync_run.finish(lambda connection: _load(connection, sync_run, documents))
+    documents.log_unknown_words(sync_run.server_name)
+    for path in documents.volatile:
+        _log.warning("volatile field, out of versions from now on", server=sync_run.server_name, path=path)
+
+
+def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> StreamResult:
+    server_id, at = sync_run.server_id, sync_run.observed_at
+    history = JobHistory(connection, server_id, sync_run.id, read.kind, at)
+    for records, rejections in read.spool.batches():
+        history.write(history.compare(records))
+        store_rejections(connection, server_id, rejections, at, read.api_version, is_from_file=sync_run.is_from_file)
+    for removed in batches(sorted(read.confirmed_removed)):
+        history.write(history.compare([], removed))
+    readable = read.seen - read.unresolved
+    resolve_rejections(connection, _resolved(connection, server_id, read, readable), at)
+    if history.counts.added + history.counts.changed + history.counts.removed:
+        mark_changed(connection, server_id, read.kind, at, history.whole_walk_at)
+    mark_completed(connection, history.completed)
+    history.close(is_whole=read.is_whole, seen=readable, held=read.unresolved)
+    move_clock(connection, at)
+    sync_run.write_observation(connection)
+    counts = history.counts
+    read.volatile = counts.volatile
+    return read.result(
+        seen=len(read.seen | read.rejected),
+        complete_from=at if read.is_whole else None,
+        complete_to=max(sync_run.clock(), at) if read.is_whole else None,
+        added=counts.added,
+        changed=counts.changed,
+        unchanged=len(readable) - counts.added - counts.changed,
+        removed=counts.removed,
+    )
+
+
+def _resolved(connection: Connection, server_id: int, read: JobReading, readable: Collection[str]) -> list[int]:
+    """Find the open rejections that this reading closes: read after all, gone, or no longer in a whole list."""
+    closed = read.resolved | read.confirmed_removed | set(readable)
+    still_there = read.rejected | read.unresolved
+    return [
+        each.id
+        for each in open_rejections(connection, server_id, read.stream)
+        if each.document_uid in closed
+        or (read.is_whole and not each.is_from_file and each.document_uid not in still_there)
+    ]
+
+
+def _assert_unchanged(sync_run: SyncRun, saved: JobReading, last_observation: datetime) -> None:
+    """Compare an older observation with what is known; write nothing, raise UsageError where it differs."""
+
+    def compare(connection: Connection) -> StreamResult:
+        history = JobHistory(connection, sync_run.server_id, sync_run.id, saved.kind, sync_run.observed_at)
+        differs = bool(saved.rejected)
+        for records, _ in saved.spool.batches():
+            differs |= any(each.is_change for each in history.compare(records).seen)
+        if differs:
+            raise UsageError(
+                "the file differs from what is known, yet is not newer than the last observation,"
+                f" {last_observation.isoformat()}",
+                where=f"server {sync_run.server_name}",
+                hint="history is only written forward: leave --observed-at out, or give a later instant",
+            )
+        return saved.result(seen=len(saved.seen), unchanged=len(saved.seen))
+
+    sync_run.finish(compare)
+
+
+def _names_job(rejection: OpenRejection) -> bool:
+    """Tell whether there is an id to ask for; where the document has none, its digest may stand in for it."""
+    if not rejection.is_keyed_by_digest:
+        return True
+    item = read_job(KIND_OF_STREAM[rejection.stream], rejection.document.encode(), rejection.api_version)
+    return not isinstance(item, Rejection) or item.document_uid is not None

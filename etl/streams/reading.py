@@ -1,0 +1,115 @@
+"""What every stream keeps while it reads: what was rejected, what went wrong first, and the result it ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from etl.errors import DocumentRejected, MassRemovalRefused, PagesShifted, SourceError
+from etl.load.ledger import StreamResult
+from etl.transform.records import Rejection
+
+_log = structlog.get_logger()
+
+Progress = Callable[[str, int, int | None], None]
+"""Called during long work: stream, documents seen so far, how many are expected (None = nobody knows)."""
+
+FEWEST_TO_DOUBT = 5  # so many may be missing from a list at once without a doubt about the list
+
+
+class Listing(Protocol):
+    """The part of the client that tells whether a list can be read."""
+
+    def assert_served(self, stream: str) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Reading:
+    """What a sync run has read of one stream so far.
+
+    ``rejected`` are the documents that could not be read, by uid or digest; ``unknown_words`` are (JSON path, word).
+    """
+
+    stream: str
+    rejected: set[str] = field(default_factory=set)
+    unknown_words: set[tuple[str, str]] = field(default_factory=set)
+    problem: SourceError | None = None
+
+    def note_problem(self, problem: SourceError) -> None:
+        """Keep the first thing that makes this reading less than a success."""
+        self.problem = self.problem or problem
+
+    def note_rejected(self, rejection: Rejection) -> None:
+        """Note a document that could not be read."""
+        self.rejected.add(rejection.key)
+        self.note_problem(
+            DocumentRejected(
+                f"a document could not be read: {rejection.reason} at {rejection.json_path}",
+                where=f"{rejection.stream} {rejection.key}",
+                hint="see: vb365-etl rejected list",
+            )
+        )
+
+    def note_shifted(self) -> None:
+        """Note that the pages of the list moved each time that it was read."""
+        self.note_problem(
+            PagesShifted(
+                "the pages moved twice while they were read; what was seen is loaded, nothing is removed",
+                where=f"stream {self.stream}",
+                hint="the next pass reads them again",
+            )
+        )
+
+    def refuse_removals(self, what: str) -> None:
+        """Note that so much is missing that the list is doubted."""
+        self.note_problem(
+            MassRemovalRefused(
+                f"{what}; none was removed",
+                where=f"stream {self.stream}",
+                hint="if they were really deleted: sync --allow-mass-removal",
+            )
+        )
+
+    def log_unknown_words(self, server_name: str) -> None:
+        """Log every word that is in no vocabulary of ours, once."""
+        for path, word in sorted(self.unknown_words):
+            _log.warning("unknown word", server=server_name, stream=self.stream, path=path, word=word)
+
+    def result(
+        self,
+        *,
+        seen: int,
+        complete_from: datetime | None = None,
+        complete_to: datetime | None = None,
+        failure: SourceError | None = None,
+        **counts: int,
+    ) -> StreamResult:
+        """Sum the reading up; ``failure`` is what ended it early, ``counts`` are the ledger's (added, changed, ..)."""
+        problem = failure or self.problem
+        return StreamResult(
+            self.stream,
+            "failed" if failure else "partial" if problem else "succeeded",
+            complete_from,
+            complete_to,
+            seen=seen,
+            rejected=len(self.rejected),
+            error_kind=problem.kind if problem else None,
+            error_message=str(problem) if problem else None,
+            **counts,
+        )
+
+
+def confirm_removed(source: Listing, stream: str) -> SourceError | None:
+    """Tell why a 404 by id does not mean gone; None = it does, as the list still answers afterwards.
+
+    An account without the right to see something may get 404, too.
+    """
+    try:
+        source.assert_served(stream)
+    except SourceError as error:
+        return error
+    return None
