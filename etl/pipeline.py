@@ -11,11 +11,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+import structlog
 from sqlalchemy import Engine
 
 from etl.config import ServerSettings, Settings
 from etl.errors import ConfigurationError, NotFound, SourceError
 from etl.extract.client import Vb365Client
+from etl.extract.versions import nothing_to_read, unserved_streams
 from etl.load import identity, ledger
 from etl.load.dimensions import assert_zone
 from etl.load.identity import Identity
@@ -26,8 +28,10 @@ from etl.streams.facts import derive, ensure_dimensions
 from etl.streams.infrastructure import sync_infrastructure
 from etl.streams.messages import sync_messages
 from etl.streams.sessions import sync_sessions
-from etl.transform.records import KINDS, STREAM_OF_KIND, Kind, carried_fields
+from etl.transform.records import STREAM_OF_KIND, Kind
 from etl.walk import Progress, ask_for, confirm_missing, walk_jobs
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,13 @@ def sync(
         if options.job:
             _sync_one_job(this, client, options.job.strip().lower())
         else:
+            for stream in unserved_streams(client.api_version, server.streams):
+                _log.info(
+                    "stream skipped: this API version has no such list",
+                    server=server.name,
+                    stream=stream,
+                    api_version=str(client.api_version),
+                )
             sync_infrastructure(
                 this,
                 client,
@@ -81,8 +92,8 @@ def sync(
                 is_mass_removal_allowed=options.allow_mass_removal,
             )
             this.look_now()
-            for kind in KINDS:
-                if STREAM_OF_KIND[kind] in server.streams and carried_fields(kind, client.version):
+            for kind in client.api_version.kinds:
+                if STREAM_OF_KIND[kind] in server.streams:
                     _sync_jobs(this, client, settings, kind, options, progress)
             at_once = settings.sync.requests_at_once
             if "sessions" in server.streams:
@@ -91,6 +102,8 @@ def sync(
                 sync_messages(this, client, limit=settings.sync.logs_per_pass, at_once=at_once, progress=progress)
         if "sessions" in server.streams:
             derive(this, zones, settings, progress)
+        if not this.streams:
+            raise nothing_to_read(client.api_version, server.streams, where=f"server {server.name}")
     return this.result(client.version)
 
 
@@ -157,7 +170,7 @@ def _sync_jobs(
 
 def _sync_one_job(this: Pass, client: Vb365Client, uid: str) -> None:
     """Ask for one job by id: it alone moves, and its removal counts when the server confirms it."""
-    walks = [this.new_walk(kind, client.version) for kind in KINDS if carried_fields(kind, client.version)]
+    walks = [this.new_walk(kind, client.version) for kind in client.api_version.kinds]
     for walk in [each for each in walks if uid in each.present.uids] or walks:
         ask_for(client, walk, [uid], at_once=1)
         if walk.problem or uid in walk.seen or uid in walk.present.uids:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from etl.errors import DocumentRejected, MassRemovalRefused, PagesShifted, SourceError
+from etl.extract.versions import VERSIONS
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
 from etl.load.ledger import StreamResult
 from etl.load.rejections import open_rejections, rejection_key, resolve_rejections, store_rejections
@@ -29,7 +30,6 @@ _ENTITIES: Mapping[str, tuple[Entity, ...]] = {
     "proxies": ("proxy_pool", "proxy"),
     "repositories": ("repository",),
 }
-_FIRST_WITH_POOLS = 8
 _FEWEST_TO_DOUBT = 5  # so many may vanish at once and leave nothing
 
 
@@ -101,7 +101,7 @@ def sync_infrastructure(
         lists: list[_Listed] = []
         refusal: SourceError | None = None
         for entity in entities:
-            if entity == "proxy_pool" and source.version < _FIRST_WITH_POOLS:
+            if not VERSIONS[source.version].serves(STREAM_OF_ENTITY[entity]):
                 continue
             try:
                 listed = _read(source, entity)

@@ -61,10 +61,10 @@ def test_what_the_versions_have() -> None:
         "/v6/token",
         "/v8/token",
     ]
-    assert [number for number in VERSIONS if VERSIONS[number].has_copy_jobs] == [6, 7, 8]
+    assert [number for number in VERSIONS if VERSIONS[number].serves("copy_jobs")] == [6, 7, 8]
     assert [number for number in VERSIONS if VERSIONS[number].has_logout] == [7, 8]
     assert [number for number in VERSIONS if VERSIONS[number].is_paged] == [8]
-    assert [number for number in VERSIONS if VERSIONS[number].has_proxy_pools] == [8]
+    assert [number for number in VERSIONS if VERSIONS[number].serves("proxy_pools")] == [8]
     assert [number for number in VERSIONS if VERSIONS[number].has_extended_view] == [6, 7, 8]
     assert [number for number in VERSIONS if VERSIONS[number].has_paged_sessions] == [5, 6, 7, 8]
     assert [number for number in VERSIONS if VERSIONS[number].has_sessions_below_jobs] == [1, 2, 3, 4, 5, 6]
