@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from etl.config import ServerSettings, Settings
 from etl.errors import ConfigurationError, UsageError
 from etl.extract.files import read_documents
+from etl.extract.versions import VERSIONS
 from etl.load import identity
 from etl.load.identity import Identity
 from etl.load.ledger import Clock, system_clock
@@ -109,7 +110,7 @@ def _read_again(engine: Engine, server_id: int, name: str, stored: list[OpenReje
     with open_pass(engine, server_id, name, clock, "retry") as this:
         walks: dict[tuple[str, int], Walk] = {}
         for each in stored:
-            key = (each.stream, each.api_version)
+            key = (each.stream, VERSIONS[each.api_version].number)
             walk = walks[key] = walks.get(key) or this.new_walk(_KIND_OF_STREAM[each.stream], each.api_version)
             uid = walk.take(each.document.encode())
             if uid is not None and uid not in walk.held:
