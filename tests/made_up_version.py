@@ -30,7 +30,7 @@ START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
 
 def main(template: Path, version: str) -> dict[str, Any]:
-    """Read one unchanging server in every way."""
+    """Read one server in every way: unchanging, then with values that are there no more."""
     found: dict[str, Any] = {"package": etl.__file__}
     world = World(jobs=6, copy_jobs=2, start=START, history=timedelta(days=3))
     with SimulatedServer(world, clock="simulated") as server:
@@ -70,6 +70,16 @@ def main(template: Path, version: str) -> dict[str, Any]:
             )
             rows = natural_rows(lab.database.engine)
             found["file"] = {"result": loaded.json[0]["status"], "rows": rows, "stderr": loaded.stderr}
+        with laboratory("edited.db") as lab:
+            job_uid, proxy_uid = world.job_uids()[0], next(iter(world.proxies))
+            world.edit_job(job_uid, description="Known so far")
+            world.edit_proxy(proxy_uid, description="Known so far")
+            read(lab, version)
+            world.edit_job(job_uid, description=None)
+            world.edit_proxy(proxy_uid, description=None)
+            server.faults.html(f"/{version}/Organizations")  # asked again without what the proxies know
+            result = read(lab, version, hours=1)
+            found["edited"] = {"result": result, "rows": natural_rows(lab.database.engine)}
         found |= {"url": server.url, "crashes": server.crashes}
     return found
 

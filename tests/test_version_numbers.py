@@ -92,6 +92,12 @@ def test_one_line_makes_a_version_and_all_follows(tmp_path: Path, revised_sqlite
     assert expected["session_message"]
     assert but_for_the_name(made_up, "v9", "v9") == expected
     assert but_for_the_name(made_up, "v9", "auto") == expected
+    edited = but_for_the_name(known, "v8", "edited")
+    assert [(each["field"], each["new_value"]) for each in edited["job_change"] if each["field"]] == [
+        ("description", None)
+    ]
+    assert [each["is_backed_up"] for each in edited["organization"]].count(None) == 0
+    assert but_for_the_name(made_up, "v9", "edited") == edited
     assert made_up["moved"] == {"results": [f"succeeded 0 {each}" for each in ("v8", "v9", "v9", "v8")]} | {
         "rows": known["moved"]["rows"]
     }
