@@ -6,6 +6,8 @@
     ├── UsageError                 2  the command line asks for something that makes no sense
     ├── ConfigurationError         4  a setting, a secret, an identity
     │   ├── SecretError            4  a secret cannot be read
+    │   ├── UnknownVersion         4  a version of the API that this program does not know
+    │   ├── NothingToRead          4  the API version has none of the streams that are to be read
     │   └── IdentityError          4  the server is not the one the settings say it is
     ├── SourceError                1  a VB365 server
     │   ├── SignInError            4  it refused the account
@@ -64,6 +66,14 @@ class ConfigurationError(Vb365EtlError):
 
 class SecretError(ConfigurationError):
     """A secret that the settings point at cannot be read."""
+
+
+class UnknownVersion(ConfigurationError):
+    """A setting or the database names a version of the API that this program does not know."""
+
+
+class NothingToRead(ConfigurationError):
+    """No stream was read: the version of the API has none of those that the settings name."""
 
 
 class IdentityError(ConfigurationError):

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import structlog
 from sqlalchemy import Engine
 
 from etl.config import ServerSettings, Settings
 from etl.errors import ConfigurationError, SourceError, UsageError
 from etl.extract.client import Vb365Client
+from etl.extract.versions import ApiVersion, nothing_to_read, unserved_streams
 from etl.load import identity, ledger
 from etl.load.dimensions import assert_zone
 from etl.load.identity import Identity
@@ -37,6 +39,8 @@ from etl.streams.reading import Progress
 from etl.warehouse.engine import reading
 
 __all__ = ["SyncOptions", "SyncResult", "load_file", "rebuild", "retry_rejected", "sync"]
+
+_log = structlog.get_logger()
 
 _FIRST_RELEASE = datetime(2016, 1, 1, tzinfo=UTC)  # of Veeam Backup for Microsoft Office 365, in that year
 
@@ -84,6 +88,7 @@ def sync(
         if options.job:
             sync_one_job(sync_run, client, options.job.strip().lower())
         else:
+            _log_unserved(client.api_version, server)
             is_allowed = options.allow_mass_removal
             sync_infrastructure(sync_run, client, server.streams, zones.reporting, is_mass_removal_allowed=is_allowed)
             sync_run.observe()
@@ -103,6 +108,8 @@ def sync(
                 sync_messages(sync_run, client, limit=settings.sync.logs_per_pass, at_once=at_once, progress=progress)
         if "sessions" in server.streams:
             derive(sync_run, zones, settings, progress)
+        if not sync_run.streams:
+            raise nothing_to_read(client.api_version, server.streams, where=f"server {server.name}")
     return sync_run.result(client.version)
 
 
@@ -207,9 +214,19 @@ def _identity(server: ServerSettings, client: Vb365Client) -> Identity:
         base_url=server.url,
         installation_id=instance.installation_id if instance else None,
         product_version=instance.product_version if instance else None,
-        api_version=f"v{client.version}",
+        api_version=str(client.api_version),
         timezone=server.timezone,
     )
+
+
+def _log_unserved(version: ApiVersion, server: ServerSettings) -> None:
+    for stream in unserved_streams(version, server.streams):
+        _log.info(
+            "stream skipped: this API version has no such list",
+            server=server.name,
+            stream=stream,
+            api_version=str(version),
+        )
 
 
 def _zones(settings: Settings, server: ServerSettings) -> Zones:

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from etl.config import Settings
+from etl.extract.versions import VERSIONS
 from etl.pipeline import sync
 from etl.simulator import Job, SimulatedServer, World
 from etl.simulator.documents import job_document
@@ -113,7 +114,7 @@ def in_order(document: bytes | str) -> Any:
     ],
 )
 def test_the_simulator_writes_what_was_written_by_hand(state: Job, api_version: int, name: str) -> None:
-    rendered = job_document(state, api_version, "https://support.east.local:4443")
+    rendered = job_document(state, VERSIONS[api_version], "https://support.east.local:4443")
     assert in_order(rendered) == in_order((DOCUMENTS / name).read_text())
 
 

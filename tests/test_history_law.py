@@ -28,6 +28,7 @@ from sqlalchemy import Engine, event, select
 from etl.config import Settings
 from etl.errors import NotFound, ServerFailed
 from etl.extract.client import ServiceInstance
+from etl.extract.versions import VERSIONS
 from etl.pipeline import SyncOptions, sync
 from etl.report import queries
 from etl.run import SyncResult
@@ -130,7 +131,7 @@ class Scene:
     is_shifting: bool = False
 
     def document(self, each: Job) -> bytes:
-        raw = job_document(each, self.api_version, ORIGIN)
+        raw = job_document(each, VERSIONS[self.api_version], ORIGIN)
         fault = self.faults.get(each.uid)
         if fault == "unreadable":
             return raw[:-1] + b',"isEnabled":"perhaps"}'  # of equal keys the last one counts

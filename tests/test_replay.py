@@ -12,6 +12,7 @@ from sqlalchemy import Engine, select, update
 
 from etl.config import Settings
 from etl.errors import ConfigurationError, UsageError
+from etl.extract.versions import V8
 from etl.pipeline import load_file, retry_rejected
 from etl.report import queries
 from etl.run import SyncResult
@@ -282,7 +283,7 @@ def test_a_file_is_a_job_a_list_or_a_page(desk: Desk, content: Any, uids: list[s
 
 def test_a_file_may_hold_both_kinds_of_jobs(desk: Desk) -> None:
     backup = Job(uid=UID, name="Backup Job ABC", organization_uid=OTHER)
-    documents = b"[" + b",".join(job_document(each, 8, "") for each in (backup, COPY)) + b"]"
+    documents = b"[" + b",".join(job_document(each, V8, "") for each in (backup, COPY)) + b"]"
     assert outcome(desk.load(documents, api_version=8)) == (
         "succeeded",
         ("jobs", 1, 1, 0, 0, 0, 0),
@@ -353,7 +354,7 @@ def test_a_removed_job_returns_by_a_file(desk: Desk) -> None:
     with SimulatedServer(world) as running:
         settings = settings_for(running.url)
         run_pass(desk.engine, settings, NOW)
-        saved = job_document(world.jobs[UID], 8, running.url)
+        saved = job_document(world.jobs[UID], V8, running.url)
         world.delete_job(UID)
         run_pass(desk.engine, settings, at(1))
     desk.load(saved, 2, api_version=8)
@@ -420,7 +421,7 @@ def test_an_older_file_of_a_removed_job_is_refused(desk: Desk) -> None:
     world = World(jobs=0, start=NOW)
     world.add_job(Job(uid=UID, name="Backup Job ABC"))
     with SimulatedServer(world) as running:
-        saved = job_document(world.jobs[UID], 8, running.url)
+        saved = job_document(world.jobs[UID], V8, running.url)
         run_pass(desk.engine, settings_for(running.url), NOW)
         world.delete_job(UID)
         run_pass(desk.engine, settings_for(running.url), at(1))

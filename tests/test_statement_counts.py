@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from etl.errors import NotFound
+from etl.extract.versions import V8
 from etl.load import identity
 from etl.load.identity import Identity
 from etl.run import open_sync_run
@@ -35,7 +36,7 @@ class Shelf:
     def jobs(self) -> Iterator[Sequence[bytes]]:
         listed = self.world.listed("backup")
         for start in range(0, len(listed), 1_000):
-            yield [job_document(job, 8, "") for job in listed[start : start + 1_000]]
+            yield [job_document(job, V8, "") for job in listed[start : start + 1_000]]
 
     def copy_jobs(self) -> Iterator[Sequence[bytes]]:
         return iter(())

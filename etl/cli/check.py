@@ -25,6 +25,7 @@ from etl.errors import (
     VersionNotServed,
     worst,
 )
+from etl.extract.versions import nothing_to_read
 
 if TYPE_CHECKING:
     from etl.config import ServerSettings, Settings
@@ -127,7 +128,7 @@ def _server(server: ServerSettings, settings: Settings) -> Iterator[Check]:
     try:
         with Vb365Client.connect(server, settings.sync) as client:
             yield Check(subject, "connection", "ok", _trust(server))
-            yield Check(subject, "version", "ok", f"v{client.version}")
+            yield Check(subject, "version", "ok", str(client.api_version))
             yield Check(subject, "sign-in", "ok", server.username or "")
             instance = client.service_instance()
             if instance:
@@ -136,10 +137,12 @@ def _server(server: ServerSettings, settings: Settings) -> Iterator[Check]:
                 detail = "not told to this account; the server is known by its name only"
                 yield Check(subject, "installation", "ok", detail)
             readable = []
-            for stream in server.streams:
-                if stream != "copy_jobs" or client.version >= 6:
-                    yield (found := _may_read(subject, stream, client))
-                    readable += [stream] if found.result == "ok" else []
+            streams = [stream for stream in server.streams if client.api_version.serves(stream)]
+            if not streams:
+                yield _failed(subject, "streams", nothing_to_read(client.api_version, server.streams, where=subject))
+            for stream in streams:
+                yield (found := _may_read(subject, stream, client))
+                readable += [stream] if found.result == "ok" else []
             if "jobs" in readable:
                 yield _time_zone(subject, server, client, settings.reporting_zone)
     except Vb365EtlError as error:
@@ -161,7 +164,7 @@ def _may_read(subject: str, stream: str, client: Vb365Client) -> Check:
         if stream == "messages":
             return _may_read_a_log(subject, check, client)
         client.assert_served(stream)
-        if stream == "proxies" and client.version >= 8:
+        if stream == "proxies" and client.api_version.serves("proxy_pools"):
             client.assert_served("proxy_pools")
     except (AccessDenied, NotFound) as error:
         detail = f"{error.what.removesuffix('.')}. {_WITHOUT[stream]}"

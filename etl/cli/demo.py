@@ -90,7 +90,6 @@ def demo(
             url=simulated.url,
             username=simulated.username,
             password=simulated.password,
-            api_version="v8",
             timezone=world.zone.key,
         )
         _play(engine, settings, server, world, timedelta(weeks=weeks))

@@ -64,7 +64,7 @@ def simulate(
         str, typer.Option(metavar="TIME", help="How long the jobs have run already, such as 12h or 30d.")
     ] = "0d",
 ) -> None:
-    """Serve a simulated VB365 server, v1 to v8, on this machine only, until Ctrl+C."""
+    """Serve a simulated VB365 server, with every version of its API, on this machine only, until Ctrl+C."""
     open_log(context)
     from etl import simulator
     from etl.config.values import duration

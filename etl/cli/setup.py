@@ -10,8 +10,9 @@ import typer
 
 from etl.cli.options import Common, Config
 from etl.errors import ConfigurationError, UsageError
+from etl.extract.versions import NAMES
 
-EXAMPLE = r"""# Settings of vb365-etl. What is commented out shows the default or an example.
+EXAMPLE = rf"""# Settings of vb365-etl. What is commented out shows the default or an example.
 # Each setting can come from the environment too, which wins over this file:
 #   VB365_ETL_DATABASE__URL, VB365_ETL_SYNC__PAGE_SIZE, VB365_ETL_SERVERS__HQ__PASSWORD (or SERVERS__0__...)
 # A secret is best kept elsewhere: env:NAME, file:/path (its first line), keyring:service/name.
@@ -30,7 +31,7 @@ every = "15m"                           # 90s, 15m, 2h, 1d; or instead of it:
 jitter = "30s"                          # each pass starts up to this much earlier or later
 
 [sync]
-page_size = 1000                        # items per request, where the API has pages (v5 to v8), 1 to 10000
+page_size = 1000                        # items per request, where the API has pages, 1 to 10000
 requests_at_once = 16                   # parallel requests to one server
 timeout_seconds = 60
 max_removed_share = 0.5                 # more of a server's jobs gone: not without --allow-mass-removal
@@ -41,7 +42,7 @@ name = "hq"
 url = "https://vb365.example.com:4443"  # http:// only for loopback (the simulator)
 username = 'EXAMPLE\svc-report'         # single quotes keep the backslash
 password = "env:VB365_HQ_PASSWORD"
-api_version = "auto"                    # the newest served, or "v1" .. "v8"
+api_version = "auto"                    # the newest served, or "{NAMES[0]}" .. "{NAMES[-1]}"
 # timezone = "Europe/Berlin"            # the server's own zone: schedules and windows are local to it; unset = no
                                         # verdict on missed runs ("vb365-etl check" names the zone that fits)
 # ca_file = "/etc/ssl/vb365.pem"        # or, for a self-signed certificate:

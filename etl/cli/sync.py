@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.cli.options import Config, Json, chosen_servers, open_database, open_settings, parse_when
-from etl.errors import UsageError
+from etl.errors import UnknownVersion, UsageError
+from etl.extract.versions import SPAN, version_named
 
 if TYPE_CHECKING:
     from etl.config import Settings
@@ -81,12 +82,11 @@ def _one_name(settings: Settings, names: list[str], option: str) -> str:
 
 
 def _version(text: str | None) -> int:
-    digits = (text or "").strip().lower().removeprefix("v")
-    if digits not in set("12345678"):
-        raise UsageError(
-            "--from-file needs --api-version, v1 to v8", hint="it is part of the URL that the file is from"
-        )
-    return int(digits)
+    try:
+        return version_named(text or "").number
+    except UnknownVersion:
+        hint = "it is part of the URL that the file is from"
+        raise UsageError(f"--from-file needs --api-version, {SPAN}", hint=hint) from None
 
 
 def _load_file(

@@ -6,7 +6,6 @@ This package must not know what the settings are used for, and never shows a sec
 from etl.config.loading import ENVIRONMENT_PREFIX, FILE_NAME, default_paths, load_settings
 from etl.config.secret import SecretReference
 from etl.config.settings import (
-    API_VERSIONS,
     STREAMS,
     DatabaseSettings,
     ReportingSettings,
@@ -19,7 +18,6 @@ from etl.config.settings import (
 from etl.config.values import cron_fields, server_name
 
 __all__ = [
-    "API_VERSIONS",
     "ENVIRONMENT_PREFIX",
     "FILE_NAME",
     "STREAMS",

@@ -15,13 +15,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from etl.config.secret import SecretReference
 from etl.config.values import Duration, ServerName, TimeZone, cron_fields, is_loopback, nearest
+from etl.errors import UnknownVersion
+from etl.extract.versions import NAMES, version_named
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
 Stream = Literal["jobs", "copy_jobs", "sessions", "messages", "organizations", "repositories", "proxies"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
-API_VERSIONS = ("auto", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8")
 
 
 # Where the gaps of a crontab line are looked at, and how many of them.
@@ -192,10 +193,10 @@ class ServerSettings(_Section):
     @classmethod
     def _api_version_is_known(cls, value: object) -> str:
         text = str(value).strip().lower()
-        text = f"v{text}" if text.isdigit() else text
-        if text not in API_VERSIONS:
-            raise ValueError('must be "auto" or one of "v1" to "v8"')
-        return text
+        try:
+            return text if text == "auto" else str(version_named(text))
+        except UnknownVersion:
+            raise ValueError(f'must be "auto" or one of "{NAMES[0]}" to "{NAMES[-1]}"') from None
 
     @field_validator("ca_file")
     @classmethod

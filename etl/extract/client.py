@@ -18,20 +18,11 @@ from etl.extract.auth import BearerAuth
 from etl.extract.connection import Connection, RetryPolicy
 from etl.extract.documents import Document, Malformed, cut_one, json_object, pick
 from etl.extract.lists import Batches, Lists, Query, read_ahead
-from etl.extract.versions import ApiVersion, SessionBounds, choose
+from etl.extract.versions import VERSIONS, ApiVersion, SessionBounds, choose
 
 if TYPE_CHECKING:
     from etl.config import ServerSettings, SyncSettings
 
-_RESOURCES = {
-    "jobs": "Jobs",
-    "copy_jobs": "CopyJobs",
-    "sessions": "JobSessions",
-    "organizations": "Organizations",
-    "repositories": "BackupRepositories",
-    "proxies": "Proxies",
-    "proxy_pools": "ProxyPools",
-}
 _OVERLAP = 10  # items that two pages of sessions share: the server drops old sessions at any time
 
 
@@ -92,8 +83,13 @@ class Vb365Client:
             raise
 
     @property
+    def api_version(self) -> ApiVersion:
+        """The API version that is spoken."""
+        return self._version
+
+    @property
     def version(self) -> int:
-        """The API version that is spoken: 1 to 8."""
+        """The number of the API version that is spoken."""
         return self._version.number
 
     @property
@@ -124,15 +120,15 @@ class Vb365Client:
         return read_ahead(self._walk("jobs"))
 
     def copy_jobs(self) -> Iterator[Sequence[Document]]:
-        """Yield all copy jobs like ``jobs()``; none before v6, which has no such list."""
-        return read_ahead(self._walk("copy_jobs")) if self._version.has_copy_jobs else iter(())
+        """Yield all copy jobs like ``jobs()``; none where the version has no such list."""
+        return read_ahead(self._walk("copy_jobs")) if self._version.serves("copy_jobs") else iter(())
 
     def job(self, uid: str) -> bytes:
         """GET one backup job. Raises NotFound only for a 404 that is the API's own, else the fitting SourceError."""
         return self._one("jobs", uid)
 
     def copy_job(self, uid: str) -> bytes:
-        """GET one copy job, with the errors of ``job()``; before v6 VersionNotServed."""
+        """GET one copy job, with the errors of ``job()``; VersionNotServed where the version has none."""
         return self._one("copy_jobs", uid)
 
     @property
@@ -206,15 +202,15 @@ class Vb365Client:
         return self._walk("proxies")
 
     def proxy_pools(self) -> Iterator[Sequence[Document]]:
-        """Yield all proxy pools in batches; none before v8, which has no such list."""
-        return self._walk("proxy_pools") if self._version.has_proxy_pools else iter(())
+        """Yield all proxy pools in batches; none where the version has no such list."""
+        return self._walk("proxy_pools") if self._version.serves("proxy_pools") else iter(())
 
     def assert_served(self, stream: str) -> None:
         """Make sure that a list ("jobs", "sessions", ..) answers 200 right now; raises the SourceError if not."""
         self._lists.assert_served(self._path(stream), is_paged=self._limit(stream) is not None)
 
     def close(self) -> None:
-        """Sign out where the version can (v7 on), and close all connections; safe to call twice."""
+        """Sign out where the version can, and close all connections; safe to call twice."""
         try:
             self._auth.sign_out()
         finally:
@@ -229,14 +225,14 @@ class Vb365Client:
         self.close()
 
     def _path(self, stream: str) -> str:
-        since = {"copy_jobs": 6, "proxy_pools": 8}.get(stream, 1)
-        if self.version < since:
+        if not self._version.serves(stream):
+            since = next(each for each in VERSIONS.values() if each.serves(stream))
             raise VersionNotServed(
-                f"v{self.version} of the API has no {stream.replace('_', ' ')}",
+                f"{self._version} of the API has no {stream.replace('_', ' ')}",
                 where=self._connection.where,
-                hint=f'set api_version to "v{since}" or later, or to "auto"',
+                hint=f'set api_version to "{since}" or later, or to "auto"',
             )
-        return self._version.path(_RESOURCES[stream])
+        return self._version.path(self._version.resources[stream])
 
     def _limit(self, stream: str) -> int | None:
         """Return how long a page of this list is to be, None where the version sends an array."""

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
 
 from etl.errors import IdentityError, UsageError
+from etl.extract.versions import version_named
 from etl.warehouse.engine import reading, retry_on_contention, writing
 from etl.warehouse.tables import server
 
@@ -83,7 +84,7 @@ def identify(
     """Find or make the server's row, bring it up to date, and return its id.
 
     Raises IdentityError when two configured names mean one installation, or another installation answers under
-    an old name without ``accept_new_installation``.
+    an old name without ``accept_new_installation``; UnknownVersion for a server that a newer program has read.
     """
 
     def write() -> int:
@@ -152,6 +153,8 @@ def _retire(connection: Connection, row: Row[Any], now: datetime) -> None:
 
 
 def _update(connection: Connection, row: Row[Any], identity: Identity) -> int:
+    if row.api_version:
+        version_named(row.api_version, where=f"server {row.name}, as it was read before")
     if identity.base_url and row.base_url and identity.base_url != row.base_url:
         _log.warning("server has a new url", name=identity.name, old=row.base_url, new=identity.base_url)
     if identity.api_version and row.api_version and identity.api_version != row.api_version:

@@ -1,4 +1,4 @@
-"""Which resource answers which request, v1 to v8 side by side; it must not know sockets or how time passes.
+"""Which resource answers which request, all API versions side by side; it must not know sockets or how time passes.
 
 The items in a job's scope are linked to, as on a real server, but not served: they answer 404.
 """
@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from etl.extract.versions import V1, V2, V3, V4, V5, V6, V7, V8, VERSIONS, ApiVersion
+
 from .documents import job_document, links_prefix
 from .faults import Faults
 from .infrastructure import organization_document, proxy_document, proxy_pool_document, repository_document
@@ -23,25 +25,28 @@ from .tokens import Tokens
 from .world import World
 
 # The newest API version a server serves -> a build of the product that brought it.
-PRODUCT_VERSIONS: Mapping[int, str] = {
-    1: "1.5.0.1309",
-    2: "2.0.0.567",
-    3: "3.0.0.422",
-    4: "4.0.0.2516",
-    5: "5.0.0.1061",
-    6: "6.0.0.379",
-    7: "7.0.0.4901",
-    8: "8.1.0.305",
+PRODUCT_VERSIONS: Mapping[ApiVersion, str] = {
+    V1: "1.5.0.1309",
+    V2: "2.0.0.567",
+    V3: "3.0.0.422",
+    V4: "4.0.0.2516",
+    V5: "5.0.0.1061",
+    V6: "6.0.0.379",
+    V7: "7.0.0.4901",
+    V8: "8.1.0.305",
 }
 
 
 class _Route(NamedTuple):
     method: str
     path: re.Pattern[str]
-    since: int
-    answer: Callable[[Api, Request, int, str], Response]
+    since: ApiVersion
+    answer: Callable[[Api, Request, ApiVersion, str], Response]
     is_anonymous: bool = False
-    until: int = 8
+    until: ApiVersion | None = None
+
+    def is_served(self, version: ApiVersion) -> bool:
+        return version >= self.since and (self.until is None or version <= self.until)
 
 
 class Api:
@@ -60,19 +65,23 @@ class Api:
         self._world, self._tokens, self._faults = world, tokens, faults
         self._origin = origin
         self._sessions = SessionResources(world, faults, origin)
-        self._versions = frozenset(versions)
+        self._versions = {number: VERSIONS[number] for number in versions}
         self._installation_id = installation_id
-        self._product_version = product_version or PRODUCT_VERSIONS[max(self._versions)]
+        newest = max(self._versions.values())
+        since = max(version for version in PRODUCT_VERSIONS if version <= newest)
+        self._product_version = product_version or PRODUCT_VERSIONS[since]
         # Per version: uid -> the job as it was and its document; good as long as the world holds that very job.
-        self._rendered: dict[int, dict[str, tuple[Job, bytes]]] = {version: {} for version in self._versions}
+        self._rendered: dict[ApiVersion, dict[str, tuple[Job, bytes]]] = {
+            version: {} for version in self._versions.values()
+        }
 
     def answer(self, request: Request) -> Response:
         """Answer a request as the server would without any fault."""
         match = re.fullmatch(r"/v(\d{1,2})(/.*)", request.path.lower())
         if match is None or int(match[1]) not in self._versions:
             return Response(404)
-        version, path = int(match[1]), match[2].rstrip("/")
-        candidates = [each for each in _ROUTES if each.since <= version <= each.until and each.path.fullmatch(path)]
+        version, path = self._versions[int(match[1])], match[2].rstrip("/")
+        candidates = [each for each in _ROUTES if each.is_served(version) and each.path.fullmatch(path)]
         route = next((each for each in candidates if each.method == request.method), None)
         if route is None or not route.is_anonymous:
             refusal = self._tokens.refusal(request)
@@ -85,34 +94,34 @@ class Api:
 
     # Jobs.
 
-    def _jobs(self, request: Request, version: int, _: str) -> Response:
+    def _jobs(self, request: Request, version: ApiVersion, _: str) -> Response:
         return self._list_jobs(request, version, "backup", "Jobs")
 
-    def _copy_jobs(self, request: Request, version: int, _: str) -> Response:
+    def _copy_jobs(self, request: Request, version: ApiVersion, _: str) -> Response:
         return self._list_jobs(request, version, "copy", "CopyJobs")
 
-    def _job(self, _: Request, version: int, uid: str) -> Response:
+    def _job(self, _: Request, version: ApiVersion, uid: str) -> Response:
         return self._one_job(version, "backup", uid)
 
-    def _copy_job(self, _: Request, version: int, uid: str) -> Response:
+    def _copy_job(self, _: Request, version: ApiVersion, uid: str) -> Response:
         return self._one_job(version, "copy", uid)
 
-    def _copy_job_of(self, _: Request, version: int, uid: str) -> Response:
+    def _copy_job_of(self, _: Request, version: ApiVersion, uid: str) -> Response:
         parent = self._world.jobs.get(uid)
         return self._one_job(version, "copy", parent.copy_job_uid or "" if parent else "")
 
-    def _one_job(self, version: int, kind: Kind, uid: str) -> Response:
+    def _one_job(self, version: ApiVersion, kind: Kind, uid: str) -> Response:
         with self._world.lock:
             job = self._world.jobs.get(uid)
             if job is None or job.kind != kind:
                 return error(version, 404, f"The job with ID {uid} was not found.")
             return Response.of_json(self._documents([job], version))
 
-    def _list_jobs(self, request: Request, version: int, kind: Kind, name: str) -> Response:
+    def _list_jobs(self, request: Request, version: ApiVersion, kind: Kind, name: str) -> Response:
         wanted = {
             field: request.query[name]
             for name, field in (("organizationid", "organization_uid"), ("repositoryid", "repository_uid"))
-            if name in request.query and version >= 6
+            if name in request.query and version >= V6
         }
         with self._world.lock:
             repeated = [self._world.jobs[uid] for uid in self._faults.repeated if uid in self._world.jobs]
@@ -128,7 +137,7 @@ class Api:
                 def listed(kind: Kind, offset: int = 0, limit: int | None = None) -> list[Job]:
                     return chosen[offset : None if limit is None else offset + limit]
 
-            if version < 8:
+            if not version.is_paged:
                 return array(self._documents(listed(kind), version))
             return page(
                 request,
@@ -138,7 +147,7 @@ class Api:
                 lambda *cut: self._documents(listed(kind, *cut), version),
             )
 
-    def _documents(self, jobs: Sequence[Job], version: int) -> list[bytes]:
+    def _documents(self, jobs: Sequence[Job], version: ApiVersion) -> list[bytes]:
         """Write jobs, each one anew only if it changed since it was written last."""
         rendered, documents, faults = self._rendered[version], [], self._faults.documents
         for job in jobs:
@@ -157,31 +166,31 @@ class Api:
 
     # Around the jobs.
 
-    def _organizations(self, request: Request, version: int, uid: str) -> Response:
-        # v7 and v8 leave out what they would have to ask a proxy for, unless it is wanted.
-        is_extended = version <= 6 or request.query.get("extendedview", "").lower() == "true"
+    def _organizations(self, request: Request, version: ApiVersion, uid: str) -> Response:
+        # From v7 on, what a proxy would have to be asked for is left out, unless it is wanted.
+        is_extended = version < V7 or request.query.get("extendedview", "").lower() == "true"
         write = partial(organization_document, is_extended=is_extended)
         return self._infrastructure(request, version, uid, "Organizations", self._world.organizations, write)
 
-    def _repositories(self, request: Request, version: int, uid: str) -> Response:
+    def _repositories(self, request: Request, version: ApiVersion, uid: str) -> Response:
         return self._infrastructure(
             request, version, uid, "BackupRepositories", self._world.repositories, repository_document
         )
 
-    def _proxies(self, request: Request, version: int, uid: str) -> Response:
+    def _proxies(self, request: Request, version: ApiVersion, uid: str) -> Response:
         return self._infrastructure(request, version, uid, "Proxies", self._world.proxies, proxy_document)
 
-    def _proxy_pools(self, request: Request, version: int, uid: str) -> Response:
+    def _proxy_pools(self, request: Request, version: ApiVersion, uid: str) -> Response:
         return self._infrastructure(request, version, uid, "ProxyPools", self._world.proxy_pools, proxy_pool_document)
 
     def _infrastructure(
         self,
         request: Request,
-        version: int,
+        version: ApiVersion,
         uid: str,
         name: str,
         state: Mapping[str, Any],
-        document: Callable[[Any, int, str], dict[str, Any]],
+        document: Callable[[Any, ApiVersion, str], dict[str, Any]],
     ) -> Response:
         prefix, faults = links_prefix(version, self._origin), self._faults.documents
 
@@ -195,7 +204,7 @@ class Api:
                     return error(version, 404, f"The resource with ID {uid} was not found in {name}.")
                 return Response.of_json([written(state[uid])])
             documents = [written(each) for each in state.values()]
-        if version < 8:
+        if not version.is_paged:
             return array(documents)
         return page(
             request,
@@ -207,53 +216,59 @@ class Api:
 
     # Sessions.
 
-    def _every_session(self, request: Request, version: int, uid: str) -> Response:
+    def _every_session(self, request: Request, version: ApiVersion, uid: str) -> Response:
         return self._sessions.every(request, version, uid)
 
-    def _sessions_of_job(self, request: Request, version: int, uid: str) -> Response:
+    def _sessions_of_job(self, request: Request, version: ApiVersion, uid: str) -> Response:
         return self._sessions.of_job(request, version, uid)
 
-    def _session(self, request: Request, version: int, uid: str) -> Response:
+    def _session(self, request: Request, version: ApiVersion, uid: str) -> Response:
         return self._sessions.one(request, version, uid)
 
-    def _session_log(self, request: Request, version: int, uid: str) -> Response:
+    def _session_log(self, request: Request, version: ApiVersion, uid: str) -> Response:
         return self._sessions.log(request, version, uid)
 
     # The server itself.
 
-    def _service_instance(self, _: Request, __: int, ___: str) -> Response:
+    def _service_instance(self, _: Request, __: ApiVersion, ___: str) -> Response:
         return Response.json({"installationId": self._installation_id, "version": self._product_version})
 
-    def _token(self, request: Request, version: int, _: str) -> Response:
+    def _token(self, request: Request, version: ApiVersion, _: str) -> Response:
         return self._tokens.grant(request, version)
 
-    def _logout(self, request: Request, version: int, _: str) -> Response:
+    def _logout(self, request: Request, version: ApiVersion, _: str) -> Response:
         self._tokens.end(request)
-        return Response(204 if version >= 8 else 200)
+        return Response(204 if version >= V8 else 200)
 
 
 def _route(
-    method: str, path: str, since: int, answer: Callable[..., Response], *, is_anonymous: bool = False, until: int = 8
+    method: str,
+    path: str,
+    since: ApiVersion,
+    answer: Callable[..., Response],
+    *,
+    is_anonymous: bool = False,
+    until: ApiVersion | None = None,
 ) -> _Route:
     return _Route(method, re.compile(path), since, answer, is_anonymous, until)
 
 
 _ROUTES = (
-    _route("GET", "/jobs", 1, Api._jobs),
-    _route("GET", "/jobs/([^/]+)", 1, Api._job),
-    _route("GET", "/jobs/([^/]+)/copyjob", 6, Api._copy_job_of),
-    _route("GET", "/copyjobs", 6, Api._copy_jobs),
-    _route("GET", "/copyjobs/([^/]+)", 6, Api._copy_job),
-    _route("GET", "/jobs/([^/]+)/jobsessions", 1, Api._sessions_of_job, until=6),
-    _route("GET", "/jobsessions", 1, Api._every_session),
-    _route("GET", "/jobsessions/([^/]+)", 1, Api._session),
-    _route("GET", "/jobsessions/([^/]+)/log", 1, Api._session_log, until=1),
-    _route("GET", "/jobsessions/([^/]+)/logitems", 2, Api._session_log),
-    _route("GET", "/organizations(?:/([^/]+))?", 1, Api._organizations),
-    _route("GET", "/backuprepositories(?:/([^/]+))?", 1, Api._repositories),
-    _route("GET", "/proxies(?:/([^/]+))?", 1, Api._proxies),
-    _route("GET", "/proxypools(?:/([^/]+))?", 8, Api._proxy_pools),
-    _route("GET", "/serviceinstance", 1, Api._service_instance),
-    _route("POST", "/token", 1, Api._token, is_anonymous=True),
-    _route("POST", "/token/logout", 7, Api._logout),
+    _route("GET", "/jobs", V1, Api._jobs),
+    _route("GET", "/jobs/([^/]+)", V1, Api._job),
+    _route("GET", "/jobs/([^/]+)/copyjob", V6, Api._copy_job_of),
+    _route("GET", "/copyjobs", V6, Api._copy_jobs),
+    _route("GET", "/copyjobs/([^/]+)", V6, Api._copy_job),
+    _route("GET", "/jobs/([^/]+)/jobsessions", V1, Api._sessions_of_job, until=V6),
+    _route("GET", "/jobsessions", V1, Api._every_session),
+    _route("GET", "/jobsessions/([^/]+)", V1, Api._session),
+    _route("GET", "/jobsessions/([^/]+)/log", V1, Api._session_log, until=V1),
+    _route("GET", "/jobsessions/([^/]+)/logitems", V2, Api._session_log),
+    _route("GET", "/organizations(?:/([^/]+))?", V1, Api._organizations),
+    _route("GET", "/backuprepositories(?:/([^/]+))?", V1, Api._repositories),
+    _route("GET", "/proxies(?:/([^/]+))?", V1, Api._proxies),
+    _route("GET", "/proxypools(?:/([^/]+))?", V8, Api._proxy_pools),
+    _route("GET", "/serviceinstance", V1, Api._service_instance),
+    _route("POST", "/token", V1, Api._token, is_anonymous=True),
+    _route("POST", "/token/logout", V7, Api._logout),
 )

@@ -1,7 +1,7 @@
 """How each API version writes a job: state -> bytes, pure; this file must not know HTTP, pages or the world.
 
-Order and presence of the keys follow the vendor's reference of that version. Older versions (v1 to v5) leave out what
-has no value, newer ones write null.
+Order and presence of the keys follow the vendor's reference of that version. v1 to v5 leave out what has no
+value, later ones write null.
 """
 
 from __future__ import annotations
@@ -11,41 +11,43 @@ from typing import Any
 
 import orjson
 
+from etl.extract.versions import V1, V2, V3, V6, V7, V8, ApiVersion
+
 from .instants import instant
 from .job import ALL_HOURS, Job
 
 Document = dict[str, Any]
 
 
-def job_document(job: Job, version: int, origin: str) -> bytes:
-    """Write a backup or copy job as API version 1 to 8 does; copy jobs exist from v6 on.
+def job_document(job: Job, version: ApiVersion, origin: str) -> bytes:
+    """Write a backup or copy job as this API version does; copy jobs exist from v6 on.
 
     ``origin`` (``https://host:4443``) leads the absolute links of v1 to v5; later links are relative.
     """
     if job.kind == "copy":
         document = _copy_job(job, version)
-    elif version == 1:
+    elif version < V2:
         document = _backup_job_v1(job)
-    elif version <= 5:
+    elif version < V6:
         document = _backup_job_v2_to_v5(job, version)
     else:
-        document = _backup_job_v6_to_v8(job, version)
+        document = _backup_job(job, version)
     policy = document["schedulePolicy"]
     if any(value is not None for value in policy.values()) or job.policy_extra:
-        document["schedulePolicy"] = (policy if version >= 6 else _with_values(policy)) | dict(job.policy_extra)
+        document["schedulePolicy"] = (policy if version >= V6 else _with_values(policy)) | dict(job.policy_extra)
     else:
         document["schedulePolicy"] = None
-    document = (document if version >= 6 else _with_values(document)) | dict(job.extra)
+    document = (document if version >= V6 else _with_values(document)) | dict(job.extra)
     document["_links"] = {rel: {"href": href} for rel, href in links(job, version, origin).items()}
     return orjson.dumps(document)
 
 
-def links_prefix(version: int, origin: str) -> str:
+def links_prefix(version: ApiVersion, origin: str) -> str:
     """Return what comes before a resource's path in the links of this version."""
-    return f"{origin}/v{version}" if version <= 5 else f"/v{version}"
+    return f"{origin}/{version}" if version < V6 else f"/{version}"
 
 
-def links(job: Job, version: int, origin: str) -> dict[str, str]:
+def links(job: Job, version: ApiVersion, origin: str) -> dict[str, str]:
     """Name the links of a job as rel -> href."""
     prefix = links_prefix(version, origin)
     if job.kind == "copy":
@@ -55,13 +57,13 @@ def links(job: Job, version: int, origin: str) -> dict[str, str]:
             backupRepository=job.repository_uid and f"{prefix}/BackupRepositories/{job.repository_uid}",
         )
     jobs, organizations, repositories, sessions = "Jobs", "Organizations", "BackupRepositories", "JobSessions"
-    if 2 <= version <= 5:
+    if V2 <= version < V6:
         jobs, organizations, repositories, sessions = "jobs", "organizations", "backuprepositories", "jobsessions"
     own = f"{prefix}/{jobs}/{job.uid}"
     organization = job.organization_uid and f"{prefix}/{organizations}/{job.organization_uid}"
     repository = job.repository_uid and f"{prefix}/{repositories}/{job.repository_uid}"
     has_selection = (job.backup_type or "").lower() == "selecteditems"
-    if version == 1:
+    if version < V2:
         return _targets(
             self=own,
             organization=organization,
@@ -71,16 +73,15 @@ def links(job: Job, version: int, origin: str) -> dict[str, str]:
             excludedMailboxes=job.has_excluded_items and f"{own}/ExcludedMailboxes",
             jobsessions=f"{own}/{sessions}",
         )
-    selected, excluded = ("selecteditems", "excludeditems") if version <= 5 else ("SelectedItems", "ExcludedItems")
+    selected, excluded = ("selecteditems", "excludeditems") if version < V6 else ("SelectedItems", "ExcludedItems")
     return _targets(
         self=own,
         organization=organization,
         backupRepository=repository,
-        # v7 has no sessions below a job any more.
-        jobsessions=f"{own}/{sessions}" if version <= 6 else f"{prefix}/{sessions}?jobId={job.uid}",
+        jobsessions=f"{own}/{sessions}" if version.has_sessions_below_jobs else f"{prefix}/{sessions}?jobId={job.uid}",
         selectedItems=has_selection and f"{own}/{selected}",
         excludedItems=job.has_excluded_items and f"{own}/{excluded}",
-        copyJob=version >= 6 and job.copy_job_uid and f"{own}/CopyJob",
+        copyJob=version >= V6 and job.copy_job_uid and f"{own}/CopyJob",
     )
 
 
@@ -102,7 +103,7 @@ def _backup_job_v1(job: Job) -> Document:
             "periodicallyEvery": job.periodically_every,
             # v1 has no flag for the window: it shows the hours that are really allowed.
             "backupWindow": _window(
-                1, "backupIntervalsArray", ALL_HOURS if is_unrestricted else job.window, job.window_minute_offset
+                V1, "backupIntervalsArray", ALL_HOURS if is_unrestricted else job.window, job.window_minute_offset
             ),
             "retryEnabled": _text(job.is_retry_enabled),
             "retryNumber": job.retry_limit,
@@ -111,12 +112,12 @@ def _backup_job_v1(job: Job) -> Document:
     }
 
 
-def _backup_job_v2_to_v5(job: Job, version: int) -> Document:
+def _backup_job_v2_to_v5(job: Job, version: ApiVersion) -> Document:
     return {
         "id": job.uid,
         "name": job.name,
         "description": job.description,
-        "backupType": job.backup_type if version == 2 else _lower_camel(job.backup_type),
+        "backupType": job.backup_type if version < V3 else _lower_camel(job.backup_type),
         "lastStatus": job.last_status,
         "lastRun": instant(job.last_run_at),
         "nextRun": instant(job.next_run_at),
@@ -135,9 +136,9 @@ def _backup_job_v2_to_v5(job: Job, version: int) -> Document:
     }
 
 
-def _backup_job_v6_to_v8(job: Job, version: int) -> Document:
+def _backup_job(job: Job, version: ApiVersion) -> Document:
     periodic_window, periodic_flag = job.periodic_window, {}
-    if version >= 7:
+    if version >= V7:
         periodic_flag = {"periodicallyWindowEnabled": job.is_periodic_window_enabled}
     elif job.is_periodic_window_enabled is False and periodic_window is not None:
         # v6 has no flag for the periodic window: it shows the hours that are really allowed.
@@ -166,7 +167,7 @@ def _backup_job_v6_to_v8(job: Job, version: int) -> Document:
     }
 
 
-def _copy_job(job: Job, version: int) -> Document:
+def _copy_job(job: Job, version: ApiVersion) -> Document:
     return {
         "backupJobId": job.parent_job_uid,
         "schedulePolicy": {
@@ -181,9 +182,9 @@ def _copy_job(job: Job, version: int) -> Document:
     }
 
 
-def _identity_and_status(job: Job, version: int) -> Document:
+def _identity_and_status(job: Job, version: ApiVersion) -> Document:
     document: Document = {"id": job.uid}
-    if version >= 8:
+    if version >= V8:
         document["organizationId"] = job.organization_uid
     document |= {
         "repositoryId": job.repository_uid,
@@ -191,19 +192,19 @@ def _identity_and_status(job: Job, version: int) -> Document:
         "lastRun": instant(job.last_run_at),
         "nextRun": instant(job.next_run_at),
     }
-    if version >= 7:
+    if version >= V7:
         document["lastBackup"] = instant(job.last_backup_at)
     document |= {"isEnabled": job.is_enabled, "lastStatus": job.last_status}
-    if version >= 8:
+    if version >= V8:
         document["eTag"] = job.e_tag
     return document
 
 
-def _window(version: int, key: str, mask: str | None, minute_offset: int | None) -> Document | None:
+def _window(version: ApiVersion, key: str, mask: str | None, minute_offset: int | None) -> Document | None:
     if mask is None and minute_offset is None:
         return None
     window = {key: None if mask is None else _booleans(mask), "minuteOffset": minute_offset}
-    return window if version >= 6 else _with_values(window)
+    return window if version >= V6 else _with_values(window)
 
 
 @lru_cache(maxsize=4096)

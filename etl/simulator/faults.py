@@ -13,6 +13,8 @@ from datetime import datetime
 from email.utils import format_datetime
 from threading import Lock
 
+from etl.extract.versions import V1, VERSIONS
+
 from .messages import Request, Response
 from .pages import error
 
@@ -113,8 +115,8 @@ class Faults:
         """Answer 403 in the version's own shape: the account has no right to see this resource."""
 
         def refuse(request: Request) -> Response:
-            version = re.match(r"/v(\d)", request.path, re.IGNORECASE)
-            return error(int(version[1]) if version else 1, 403, "Access to this resource is denied.")
+            version = re.match(r"/v([0-9]+)/", request.path, re.IGNORECASE)
+            return error(VERSIONS[int(version[1])] if version else V1, 403, "Access to this resource is denied.")
 
         return self.before(path, refuse, times=times, skip=skip)
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 from types import FrameType
 
+from etl.extract.versions import VERSIONS
+
 from .server import SimulatedServer
 from .world import World
 
@@ -23,7 +25,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 4443,
     tls: bool = False,
-    versions: Iterable[int] = range(1, 9),
+    versions: Iterable[int] = VERSIONS,
     speed: float = 1.0,
     start: datetime | None = None,
     history: timedelta = timedelta(0),

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from etl.extract.versions import V2, V3, V4, V6, V7, V8, ApiVersion
+
 from .instants import instant
 from .job import Instant
 
@@ -85,56 +87,56 @@ class ProxyPool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def organization_document(
-    organization: Organization, version: int, prefix: str, *, is_extended: bool = True
+    organization: Organization, version: ApiVersion, prefix: str, *, is_extended: bool = True
 ) -> dict[str, Any]:
-    """Write an organization as API version 1 to 8 does; ``prefix`` is what comes before a path in its links.
+    """Write an organization as this API version does; ``prefix`` is what comes before a path in its links.
 
-    Without ``is_extended`` it says nothing of backups: v7 and v8 ask the proxies for that only on request.
+    Without ``is_extended`` it says nothing of backups: from v7 on the proxies are asked for that only on request.
     """
     href = _href(prefix, "Organizations", organization.uid, version)
     account = f"backup@{organization.office_name}"
     document: dict[str, Any] = {
         "type": organization.organization_type,
-        "region": organization.region if version > 1 else organization.region.lower(),
+        "region": organization.region if version >= V2 else organization.region.lower(),
         "id": organization.uid,
         "name": organization.name,
     }
-    if version <= 2:
+    if version < V3:
         document["username"] = account
-    if version >= 6:
+    if version >= V6:
         document["officeName"] = organization.office_name
-    if version >= 8:
+    if version >= V8:
         document["description"] = organization.description
     if is_extended:
         times = {
             "firstBackuptime": instant(organization.first_backup_at),
             "lastBackuptime": instant(organization.last_backup_at),
         }
-        document["isBackedup"] = organization.is_backed_up if version > 1 else str(organization.is_backed_up).lower()
-        document |= times if version >= 6 else {key: at for key, at in times.items() if at is not None}
+        document["isBackedup"] = organization.is_backed_up if version >= V2 else str(organization.is_backed_up).lower()
+        document |= times if version >= V6 else {key: at for key, at in times.items() if at is not None}
     document["exchangeOnlineSettings"] = {"account": account, "password": SECRET, "applicationSecret": SECRET}
     document["_links"] = {"self": {"href": href}, "jobs": {"href": f"{href}/{_path('Jobs', version)}"}}
     return document
 
 
-def repository_document(repository: Repository, version: int, prefix: str) -> dict[str, Any]:
-    """Write a repository as API version 1 to 8 does."""
+def repository_document(repository: Repository, version: ApiVersion, prefix: str) -> dict[str, Any]:
+    """Write a repository as this API version does."""
     document: dict[str, Any] = {
         "id": repository.uid,
         "name": repository.name,
         "description": repository.description,
         "path": repository.path,
         # v1 and v2 name the sizes without their unit.
-        "capacityBytes" if version >= 3 else "capacity": repository.capacity_bytes,
-        "freeSpaceBytes" if version >= 3 else "freeSpace": repository.free_bytes,
+        "capacityBytes" if version >= V3 else "capacity": repository.capacity_bytes,
+        "freeSpaceBytes" if version >= V3 else "freeSpace": repository.free_bytes,
         "retentionPeriodType": "Yearly",
         "yearlyRetentionPeriod": "Years3",
         "proxyId": repository.proxy_uid,
     }
-    if version >= 4:
+    if version >= V4:
         document |= {"retentionType": "SnapshotBased", "isOutOfSync": repository.is_out_of_sync}
     links = {"self": {"href": _href(prefix, "BackupRepositories", repository.uid, version)}}
-    if version >= 8:
+    if version >= V8:
         document["isOutdated"] = repository.is_outdated
         document["proxyId"] = None if repository.proxy_pool_uid else repository.proxy_uid
         document["proxyPoolId"] = repository.proxy_pool_uid
@@ -144,8 +146,8 @@ def repository_document(repository: Repository, version: int, prefix: str) -> di
     return _told(document, version) | {"_links": links}
 
 
-def proxy_document(proxy: Proxy, version: int, prefix: str) -> dict[str, Any]:
-    """Write a proxy as API version 1 to 8 does."""
+def proxy_document(proxy: Proxy, version: ApiVersion, prefix: str) -> dict[str, Any]:
+    """Write a proxy as this API version does."""
     document: dict[str, Any] = {
         "type": "Domain",
         "useInternetProxy": False,
@@ -155,9 +157,9 @@ def proxy_document(proxy: Proxy, version: int, prefix: str) -> dict[str, Any]:
         "port": proxy.port,
         "status": proxy.status,
     }
-    if version >= 7:
+    if version >= V7:
         document["fqdn"] = f"{proxy.host_name}.example.com"
-    if version >= 8:
+    if version >= V8:
         document |= {
             "proxyPoolId": proxy.proxy_pool_uid,
             "version": proxy.product_version,
@@ -167,8 +169,8 @@ def proxy_document(proxy: Proxy, version: int, prefix: str) -> dict[str, Any]:
     return _told(document, version) | {"_links": {"self": {"href": _href(prefix, "Proxies", proxy.uid, version)}}}
 
 
-def proxy_pool_document(pool: ProxyPool, version: int, prefix: str) -> dict[str, Any]:
-    """Write a proxy pool as API version 8 does."""
+def proxy_pool_document(pool: ProxyPool, version: ApiVersion, prefix: str) -> dict[str, Any]:
+    """Write a proxy pool; such exist from v8 on."""
     href = _href(prefix, "ProxyPools", pool.uid, version)
     return {
         "id": pool.uid,
@@ -178,13 +180,13 @@ def proxy_pool_document(pool: ProxyPool, version: int, prefix: str) -> dict[str,
     }
 
 
-def _told(document: dict[str, Any], version: int) -> dict[str, Any]:
-    return document if version >= 6 else {key: value for key, value in document.items() if value is not None}
+def _told(document: dict[str, Any], version: ApiVersion) -> dict[str, Any]:
+    return document if version >= V6 else {key: value for key, value in document.items() if value is not None}
 
 
-def _href(prefix: str, collection: str, uid: str, version: int) -> str:
+def _href(prefix: str, collection: str, uid: str, version: ApiVersion) -> str:
     return f"{prefix}/{_path(collection, version)}/{uid}"
 
 
-def _path(collection: str, version: int) -> str:
-    return collection if version in (1, 6, 7, 8) else collection.lower()
+def _path(collection: str, version: ApiVersion) -> str:
+    return collection.lower() if V2 <= version < V6 else collection

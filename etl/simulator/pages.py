@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 import orjson
 
+from etl.extract.versions import V7, V8, ApiVersion
+
 from .messages import Request, Response
 
 DEFAULT_PAGE, LARGEST_PAGE = 30, 10_000
@@ -15,12 +17,12 @@ DEFAULT_PAGE, LARGEST_PAGE = 30, 10_000
 _ERROR_CODES = {400: "ParameterValidationFailure", 403: "ResourceAccessDenied", 404: "ResourceNotFound"}
 
 
-def error(version: int, status: int, message: str) -> Response:
+def error(version: ApiVersion, status: int, message: str) -> Response:
     """Answer with an error document of this version's shape."""
     document: dict[str, Any] = {"message": message}
-    if version == 7:
+    if V7 <= version < V8:
         document["errorCode"] = None
-    elif version >= 8:
+    elif version >= V8:
         document |= {"errorCode": _ERROR_CODES.get(status, "HttpError"), "stackTrace": None}
     return Response.json(document, status)
 
@@ -37,7 +39,9 @@ def array_in_chunks(documents: Iterable[bytes]) -> Response:
     return response
 
 
-def page(request: Request, version: int, path: str, total: int, cut: Callable[[int, int], Sequence[bytes]]) -> Response:
+def page(
+    request: Request, version: ApiVersion, path: str, total: int, cut: Callable[[int, int], Sequence[bytes]]
+) -> Response:
     """Answer one page; its links lead to ``path`` (``/v8/Jobs``) and keep the request's other parameters."""
     query = request.query
     try:

@@ -20,6 +20,8 @@ from tempfile import TemporaryDirectory
 from threading import Lock, Thread
 from typing import Any, Literal, Self
 
+from etl.extract.versions import VERSIONS
+
 from .api import Api
 from .certificates import self_signed
 from .faults import Faults
@@ -37,8 +39,9 @@ _PIECE = 1 << 20
 class SimulatedServer:
     """A VB365 server in threads of this process, from ``with`` to the end of the block.
 
-    ``clock`` is what Date headers and the expiry of tokens go by: the real time or the world's. ``latency``: seconds
-    before every answer. ``certificate``: a good one for the host, one that expired, or one for another host.
+    ``versions``: the numbers of the API versions that it serves. ``clock`` is what Date headers and the expiry of
+    tokens go by: the real time or the world's. ``latency``: seconds before every answer. ``certificate``: a good one
+    for the host, one that expired, or one for another host.
     ``requests`` logs (method, path with query) in order of arrival; ``crashes`` the simulator's own errors.
     """
 
@@ -48,7 +51,7 @@ class SimulatedServer:
         tls: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
-        versions: Iterable[int] = range(1, 9),
+        versions: Iterable[int] = VERSIONS,
         *,
         username: str = USERNAME,
         password: str = PASSWORD,

@@ -10,26 +10,28 @@ from zoneinfo import ZoneInfo
 import orjson
 from msgspec import UNSET
 
+from etl.extract.versions import V2, V3, V5, V6, V7, V8, ApiVersion
+
 from .instants import instant, local_instant
 from .sessions import LogLine, Session
 
 Document = dict[str, Any]
 
 
-def session_writer(version: int, prefix: str, zone: ZoneInfo) -> Callable[[Session], bytes]:
-    """Return what writes a session as API version 1 to 8 does.
+def session_writer(version: ApiVersion, prefix: str, zone: ZoneInfo) -> Callable[[Session], bytes]:
+    """Return what writes a session as this API version does.
 
     ``prefix`` comes before a path in the links of this version. v1 and v2 write times on the server's clock, with
     their offset from UTC.
     """
     sessions, jobs, copy_jobs = "JobSessions", "Jobs", "CopyJobs"
     # The links of v3 and v4 lead to a log that is no longer there: its resource is called LogItems from v2 on.
-    log = "log" if version <= 4 else "logitems"
-    if 2 <= version <= 5:
+    log = "log" if version < V5 else "logitems"
+    if V2 <= version < V6:
         sessions, jobs, copy_jobs = "jobsessions", "jobs", "copyjobs"
-    elif version >= 6:
+    elif version >= V6:
         log = "LogItems"
-    elif version == 1:
+    elif version < V2:
         log = "Log"
 
     def write(session: Session) -> bytes:
@@ -46,31 +48,33 @@ def session_writer(version: int, prefix: str, zone: ZoneInfo) -> Callable[[Sessi
     return write
 
 
-def log_documents(session: Session, lines: Sequence[LogLine], version: int, prefix: str, zone: ZoneInfo) -> list[bytes]:
+def log_documents(
+    session: Session, lines: Sequence[LogLine], version: ApiVersion, prefix: str, zone: ZoneInfo
+) -> list[bytes]:
     """Write the lines of a session's log; times up to v5 are on the server's clock."""
-    sessions, items = ("jobsessions", "logitems") if 2 <= version <= 5 else ("JobSessions", "LogItems")
+    sessions, items = ("jobsessions", "logitems") if V2 <= version < V6 else ("JobSessions", "LogItems")
     own = f"{prefix}/{sessions}/{session.uid}"
     documents = []
     for number, line in enumerate(lines, 1):
         digits = blake2b(f"{session.uid} {number}".encode(), digest_size=16).hexdigest()
         uid = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
         document: Document = {"id": uid, "usn": number}
-        if version >= 8:
+        if version >= V8:
             document |= {"type": line.type, "message": line.message}
         else:
             document["title"] = f"[{line.type}] {line.message}"
         for name, at in (("creationTime", line.started_at), ("endTime", line.ended_at)):
-            if at is not None or version >= 6:
-                document[name] = local_instant(at, zone) if version <= 5 else instant(at)
+            if at is not None or version >= V6:
+                document[name] = local_instant(at, zone) if version < V6 else instant(at)
         links = {"jobsessions": {"href": own}}
-        document["_links"] = links if version <= 2 else {"self": {"href": f"{own}/{items}/{uid}"}} | links
+        document["_links"] = links if version < V3 else {"self": {"href": f"{own}/{items}/{uid}"}} | links
         documents.append(orjson.dumps(document))
     return documents
 
 
-def _session(session: Session, version: int, zone: ZoneInfo) -> Document:
+def _session(session: Session, version: ApiVersion, zone: ZoneInfo) -> Document:
     statistics = _statistics(session, version)
-    if version <= 5:
+    if version < V6:
         document: Document = {
             "id": session.uid,
             "creationTime": _time(session.started_at, version, zone),
@@ -83,9 +87,9 @@ def _session(session: Session, version: int, zone: ZoneInfo) -> Document:
             del document["endTime"]
         return document
     document = {"id": session.uid}
-    if version >= 8:
+    if version >= V8:
         document["jobId"] = session.job_uid
-    if version >= 7:
+    if version >= V7:
         document |= {"repositoryId": session.repository_uid, "mainSessionId": session.main_session_uid}
     document |= {
         "details": _details(session) if session.details is UNSET else session.details,
@@ -93,15 +97,15 @@ def _session(session: Session, version: int, zone: ZoneInfo) -> Document:
         "endTime": instant(session.ended_at),
         "retryCount": session.retry_count,
     }
-    if version >= 7:
+    if version >= V7:
         document["jobWillBeRetried"] = session.will_be_retried
     document["progress"] = session.progress
-    if version >= 7:
+    if version >= V7:
         document["jobType"] = session.kind.capitalize()
-    if version >= 8:
+    if version >= V8:
         document["jobSessionConfigType"] = session.session_config_type
     document |= {"status": session.status, "statistics": statistics}
-    if version >= 8:
+    if version >= V8:
         document |= {
             "eTag": session.e_tag,
             "proxyId": session.proxy_uid,
@@ -110,8 +114,8 @@ def _session(session: Session, version: int, zone: ZoneInfo) -> Document:
     return document
 
 
-def _statistics(session: Session, version: int) -> Document:
-    if version <= 2:
+def _statistics(session: Session, version: ApiVersion) -> Document:
+    if version < V3:
         rate = f"{_size(session.processing_bytes_per_second)}/s ({session.processing_items_per_second} items/s)"
         return {
             "processingRate": rate,
@@ -141,8 +145,8 @@ def _details(session: Session) -> str | None:
     )
 
 
-def _time(at: Any, version: int, zone: ZoneInfo) -> str | None:
-    return local_instant(at, zone) if version <= 2 else instant(at)
+def _time(at: Any, version: ApiVersion, zone: ZoneInfo) -> str | None:
+    return local_instant(at, zone) if version < V3 else instant(at)
 
 
 def _size(count: float) -> str:

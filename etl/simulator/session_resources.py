@@ -1,9 +1,11 @@
-"""Which sessions and log lines answer which request, v1 to v8 side by side; it must not know sockets or tokens."""
+"""Which sessions and log lines answer which request, each API version beside the others; it must not know sockets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+
+from etl.extract.versions import V3, V6, ApiVersion
 
 from .documents import links_prefix
 from .faults import Faults
@@ -26,7 +28,7 @@ class SessionResources:
     def __init__(self, world: World, faults: Faults, origin: str) -> None:
         self._world, self._faults, self._origin = world, faults, origin
 
-    def every(self, request: Request, version: int, _: str) -> Response:
+    def every(self, request: Request, version: ApiVersion, _: str) -> Response:
         """Answer ``/JobSessions``: of every job, whether it still exists or not."""
         try:
             selection = _selection(request, version)
@@ -34,14 +36,14 @@ class SessionResources:
             return error(version, 400, str(refused))
         return self._list(request, version, "JobSessions", selection)
 
-    def of_job(self, request: Request, version: int, job_uid: str) -> Response:
+    def of_job(self, request: Request, version: ApiVersion, job_uid: str) -> Response:
         """Answer ``/Jobs/{id}/JobSessions``: of one backup job that exists."""
         job = self._world.jobs.get(job_uid)
         if job is None or job.kind != "backup":
             return error(version, 404, f"The job with ID {job_uid} was not found.")
         return self._list(request, version, f"Jobs/{job_uid}/JobSessions", Selection(job_uid=job_uid))
 
-    def one(self, _: Request, version: int, uid: str) -> Response:
+    def one(self, _: Request, version: ApiVersion, uid: str) -> Response:
         """Answer ``/JobSessions/{id}``."""
         with self._world.lock:
             session = self._find(uid, version)
@@ -49,7 +51,7 @@ class SessionResources:
                 return _not_found(version, uid)
         return Response.of_json(list(self._documents([session], version)))
 
-    def log(self, request: Request, version: int, uid: str) -> Response:
+    def log(self, request: Request, version: ApiVersion, uid: str) -> Response:
         """Answer ``/JobSessions/{id}/LogItems``, which v1 calls Log: an array up to v2, pages later."""
         with self._world.lock:
             session = self._find(uid, version)
@@ -59,18 +61,18 @@ class SessionResources:
         prefix = links_prefix(version, self._origin)
         documents = log_documents(session, lines, version, prefix, self._world.zone)
         # The reference shows arrays up to v4, but a server of v3 was seen to answer with pages.
-        if version <= 2:
+        if version < V3:
             return array(documents)
         path = f"{prefix}/JobSessions/{uid}/LogItems"
         return page(request, version, path, len(documents), lambda offset, limit: documents[offset : offset + limit])
 
-    def _list(self, request: Request, version: int, name: str, selection: Selection) -> Response:
+    def _list(self, request: Request, version: ApiVersion, name: str, selection: Selection) -> Response:
         with self._world.lock:
             sessions = self._world.select_sessions(selection)
             repeated = [self._world.sessions[uid] for uid in self._faults.repeated if uid in self._world.sessions]
         if repeated:
             sessions = [*sessions, *repeated]
-        if version <= 4:
+        if not version.has_paged_sessions:
             if len(sessions) > _LONG_ARRAY:
                 return array_in_chunks(_Documents(sessions, lambda some: self._documents(some, version)))
             return array(list(self._documents(sessions, version)))
@@ -82,17 +84,16 @@ class SessionResources:
             lambda offset, limit: list(self._documents(sessions[offset : offset + limit], version)),
         )
 
-    def _documents(self, sessions: Sequence[Session], version: int) -> Iterator[bytes]:
+    def _documents(self, sessions: Sequence[Session], version: ApiVersion) -> Iterator[bytes]:
         write = session_writer(version, links_prefix(version, self._origin), self._world.zone)
         faults = self._faults.documents
         for session in sessions:
             document = write(session)
             yield faults[session.uid](document) if session.uid in faults else document
 
-    def _find(self, uid: str, version: int) -> Session | None:
+    def _find(self, uid: str, version: ApiVersion) -> Session | None:
         session = self._world.sessions.get(uid)
-        # Before v6 there were no copy jobs.
-        return None if session is not None and session.kind == "copy" and version < 6 else session
+        return session if session is None or session.kind in version.kinds else None
 
 
 class _Documents:
@@ -105,21 +106,21 @@ class _Documents:
         return self._write(self._sessions)
 
 
-def _selection(request: Request, version: int) -> Selection:
+def _selection(request: Request, version: ApiVersion) -> Selection:
     query = request.query
-    if version <= 5:
+    if version < V6:
         return Selection(kind="backup")
     kind = query.get("jobtype")
     if kind is not None and kind.lower() not in _KINDS:
         raise ValueError(f"The value '{kind}' is not valid for JobType.")
-    status = query.get("status") if version >= 8 else None
+    status = query.get("status") if version.has_status_filter else None
     return Selection(
         kind=None if kind is None else _KINDS[kind.lower()],
-        job_uid=query["jobid"].lower() if version >= 7 and "jobid" in query else None,
+        job_uid=None if version.has_sessions_below_jobs or "jobid" not in query else query["jobid"].lower(),
         # The vendor's lists are filtered by Succeeded and carry Success.
         status="Success" if status == "Succeeded" else status,
         lower=_bound(query.get("endtimelowerbound")),
-        upper=_bound(query.get("endtimeupperbound")) if version >= 7 else None,
+        upper=_bound(query.get("endtimeupperbound")) if version.session_bounds == "both" else None,
     )
 
 
@@ -133,5 +134,5 @@ def _bound(text: str | None) -> datetime | None:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def _not_found(version: int, uid: str) -> Response:
+def _not_found(version: ApiVersion, uid: str) -> Response:
     return error(version, 404, f"The job session with ID {uid} was not found.")

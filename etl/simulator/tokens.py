@@ -9,6 +9,8 @@ from email.utils import format_datetime
 from secrets import compare_digest, token_urlsafe
 from threading import Lock
 
+from etl.extract.versions import ApiVersion
+
 from .messages import Request, Response
 
 ANTI_FORGERY_COOKIE = "X-VBO365-AntiForgery"
@@ -34,7 +36,7 @@ class Tokens:
         self._sessions: dict[str, _Session] = {}
         self._lock = Lock()
 
-    def grant(self, request: Request, version: int) -> Response:
+    def grant(self, request: Request, version: ApiVersion) -> Response:
         """Answer a sign-in by password or by refresh token (which is good for one use)."""
         form, now = request.form, self._now()
         with self._lock:
@@ -60,7 +62,7 @@ class Tokens:
                     del self._sessions[access_token]
                 case _:
                     return Response.json({"message": "The grant type is not supported."}, 400)
-            needs_cookie = version >= 7 and form.get("disable_antiforgery_token", "").lower() != "true"
+            needs_cookie = version.has_logout and form.get("disable_antiforgery_token", "").lower() != "true"
             session = _Session(
                 refresh_token=token_urlsafe(32),
                 expires_at=now + self._lifetime,

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from etl.errors import SourceError
+from etl.extract.versions import VERSIONS
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
 from etl.load.ledger import StreamResult
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
@@ -27,7 +28,6 @@ _ENTITIES: Mapping[str, tuple[Entity, ...]] = {
     "proxies": ("proxy_pool", "proxy"),
     "repositories": ("repository",),
 }
-_FIRST_WITH_POOLS = 8
 
 
 class Source(Protocol):
@@ -87,7 +87,7 @@ def sync_infrastructure(
         listings: list[_Listing] = []
         refusal: SourceError | None = None
         for entity in entities:
-            if entity == "proxy_pool" and source.version < _FIRST_WITH_POOLS:
+            if not VERSIONS[source.version].serves(STREAM_OF_ENTITY[entity]):
                 continue
             try:
                 listing = _read(source, entity)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from etl.errors import DocumentRejected, NotFound, SourceError, UsageError
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.files import read_documents
+from etl.extract.versions import VERSIONS
 from etl.load.bulk import batches
 from etl.load.dimensions import move_clock
 from etl.load.facts.stale import mark_changed, mark_completed
@@ -26,7 +27,7 @@ from etl.run import SyncRun
 from etl.streams.reading import FEWEST_TO_DOUBT, Listing, Progress, Reading, confirm_removed
 from etl.streams.spool import Spool
 from etl.transform.jobs import document_digest, kind_of_document, read_job
-from etl.transform.records import KINDS, STREAM_OF_KIND, Kind, Rejection, kinds_served
+from etl.transform.records import KINDS, STREAM_OF_KIND, Kind, Rejection
 from etl.warehouse.engine import reading
 
 _log = structlog.get_logger()
@@ -124,7 +125,7 @@ def sync_jobs(
     progress: Progress | None = None,
 ) -> None:
     """Bring the jobs of each kind up to date, where ``streams`` names them; without backup jobs the run is failed."""
-    for kind in kinds_served(source.version):
+    for kind in VERSIONS[source.version].kinds:
         if STREAM_OF_KIND[kind] not in streams:
             continue
         listing = begin_reading(sync_run, kind, source.version, full=full)
@@ -148,7 +149,7 @@ def sync_jobs(
 
 def sync_one_job(sync_run: SyncRun, source: Source, uid: str) -> None:
     """Ask for one job by id: it alone moves, and its removal counts when the server confirms it."""
-    readings = [begin_reading(sync_run, kind, source.version) for kind in kinds_served(source.version)]
+    readings = [begin_reading(sync_run, kind, source.version) for kind in VERSIONS[source.version].kinds]
     for each in [each for each in readings if uid in each.present.uids] or readings:
         ask_for(source, each, [uid], at_once=1)
         if each.problem or uid in each.seen or uid in each.present.uids:
@@ -177,7 +178,7 @@ def load_stored_jobs(sync_run: SyncRun, rejections: Sequence[OpenRejection]) -> 
     """Read rejected documents again from their stored text."""
     readings: dict[tuple[str, int], JobReading] = {}
     for each in rejections:
-        key = (each.stream, each.api_version)
+        key = (each.stream, VERSIONS[each.api_version].number)
         if key not in readings:
             readings[key] = begin_reading(sync_run, KIND_OF_STREAM[each.stream], each.api_version)
         uid = readings[key].read(each.document.encode())

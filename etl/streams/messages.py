@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from etl.errors import NotFound, SourceError
 from etl.extract.concurrently import fetch_concurrently
+from etl.extract.versions import VERSIONS
 from etl.load.bulk import batches
 from etl.load.ledger import StreamResult
 from etl.load.messages import write_messages
@@ -19,7 +20,7 @@ from etl.load.sessions import due_logs, settle_logs
 from etl.run import SyncRun
 from etl.streams.reading import Listing, Progress, confirm_removed
 from etl.transform.messages import read_message
-from etl.transform.records import Message, kinds_served
+from etl.transform.records import Message
 from etl.warehouse.engine import reading
 
 STREAM = "messages"
@@ -46,7 +47,7 @@ def sync_messages(
     that did not come stay due.
     """
     with reading(sync_run.engine) as connection:
-        due = due_logs(connection, sync_run.server_id, kinds_served(source.version), limit)
+        due = due_logs(connection, sync_run.server_id, VERSIONS[source.version].kinds, limit)
 
     def fetch(uid: str) -> list[Message]:
         documents = islice(chain.from_iterable(source.session_log(uid)), _LONGEST_LOG)

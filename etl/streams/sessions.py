@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from etl.errors import NotFound, PagesShifted, SourceError
 from etl.extract.concurrently import fetch_concurrently
+from etl.extract.versions import VERSIONS
 from etl.load.bulk import batches
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.dimensions import write_unknown_statuses
@@ -37,7 +38,7 @@ from etl.load.sessions import (
 )
 from etl.run import SyncRun
 from etl.streams.reading import Listing, Progress, Reading, confirm_removed
-from etl.transform.records import Rejection, SessionRecord, kinds_served
+from etl.transform.records import Rejection, SessionRecord
 from etl.transform.sessions import read_session
 from etl.warehouse.engine import reading
 
@@ -192,7 +193,7 @@ def sync_sessions(
     begun = _begin(sync_run.clock(), source.server_date)
     with reading(sync_run.engine) as connection:
         cursor = read_cursor(connection, sync_run.server_id, STREAM)
-        unfinished = unfinished_sessions(connection, sync_run.server_id, kinds_served(source.version))
+        unfinished = unfinished_sessions(connection, sync_run.server_id, VERSIONS[source.version].kinds)
     sessions = _SessionReading(
         stream=STREAM, sync_run=sync_run, source=source, zones=zones, progress=progress, unfinished=unfinished
     )

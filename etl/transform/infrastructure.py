@@ -7,6 +7,7 @@ here may leave this file, not even in the text of an error.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ def _id(key: str, since: int) -> _Field:
 
 _A_WORD = f"a word of at most {values.LONGEST_WORD} characters"
 _A_SIZE = "a whole number of 64 bits"
-_BY_THE_KEY = 9  # later than any version
+_BY_THE_KEY = sys.maxsize  # later than any version
 _FIELDS: Mapping[Entity, Mapping[str, _Field]] = {
     "organization": {
         "name": _text("name"),

@@ -16,6 +16,8 @@ from typing import Any, Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from etl.extract.versions import V8, VERSIONS, versions_of
+
 Kind = Literal["backup", "copy"]
 
 KINDS: tuple[Kind, ...] = ("backup", "copy")
@@ -253,21 +255,21 @@ PATH_SINCE_REVISION: Mapping[str, int] = {}
 @cache
 def carried_fields(kind: Kind, api_version: int) -> frozenset[str]:
     """Name the fields that every document of this kind carries at this API version (1 to 8)."""
-    return frozenset(name for name, (low, high) in _CARRIED_BY[kind].items() if low <= api_version <= high)
+    known = min(VERSIONS[api_version], V8).number
+    return frozenset(name for name, (low, high) in _CARRIED_BY[kind].items() if low <= known <= high)
 
 
 def kinds_served(api_version: int) -> tuple[Kind, ...]:
     """Name the kinds of jobs that this API version knows, with their sessions."""
-    return tuple(kind for kind in KINDS if carried_fields(kind, api_version))
+    return VERSIONS[api_version].kinds
 
 
 @cache
 def known_fields(kind: Kind, read_by: int, transform_revision: int) -> frozenset[str]:
     """Name the fields that a row knows which was read by these API versions (a bit mask) at this revision (H5)."""
     seen: set[str] = set()
-    for api_version in range(1, 9):
-        if read_by & version_bit(api_version):
-            seen |= carried_fields(kind, api_version)
+    for version in versions_of(read_by):
+        seen |= carried_fields(kind, version.number)
     return frozenset(name for name in seen if FIELD_SINCE_REVISION.get(name, 1) <= transform_revision)
 
 

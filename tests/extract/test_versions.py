@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
 from etl.errors import BadResponse, VersionNotServed
 from etl.extract.client import Vb365Client
-from etl.extract.versions import VERSIONS, ApiVersion, choose
+from etl.extract.versions import NAMES, V1, V2, V3, V4, V5, V6, V7, V8, VERSIONS, ApiVersion, choose
 from etl.simulator import SimulatedServer, World
 
 
@@ -61,10 +62,10 @@ def test_what_the_versions_have() -> None:
         "/v6/token",
         "/v8/token",
     ]
-    assert [number for number in VERSIONS if VERSIONS[number].has_copy_jobs] == [6, 7, 8]
+    assert [number for number in VERSIONS if VERSIONS[number].serves("copy_jobs")] == [6, 7, 8]
     assert [number for number in VERSIONS if VERSIONS[number].has_logout] == [7, 8]
     assert [number for number in VERSIONS if VERSIONS[number].is_paged] == [8]
-    assert [number for number in VERSIONS if VERSIONS[number].has_proxy_pools] == [8]
+    assert [number for number in VERSIONS if VERSIONS[number].serves("proxy_pools")] == [8]
     assert [number for number in VERSIONS if VERSIONS[number].has_extended_view] == [6, 7, 8]
     assert [number for number in VERSIONS if VERSIONS[number].has_paged_sessions] == [5, 6, 7, 8]
     assert [number for number in VERSIONS if VERSIONS[number].has_sessions_below_jobs] == [1, 2, 3, 4, 5, 6]
@@ -72,6 +73,30 @@ def test_what_the_versions_have() -> None:
     assert [each.session_bounds for each in VERSIONS.values()] == ["none"] * 5 + ["lower", "both", "both"]
     assert [each.logs[0] for each in VERSIONS.values()] == ["Log"] + ["LogItems"] * 7
     assert VERSIONS[3].path("Jobs") == "/v3/Jobs"
+    assert [each.kinds for each in VERSIONS.values()] == [("backup",)] * 5 + [("backup", "copy")] * 3
+    assert VERSIONS[8].resources == {
+        "jobs": "Jobs",
+        "copy_jobs": "CopyJobs",
+        "sessions": "JobSessions",
+        "organizations": "Organizations",
+        "repositories": "BackupRepositories",
+        "proxies": "Proxies",
+        "proxy_pools": "ProxyPools",
+    }
+    assert VERSIONS[1].resources == {
+        stream: path for stream, path in VERSIONS[8].resources.items() if stream not in ("copy_jobs", "proxy_pools")
+    }
+
+
+def test_versions_are_ordered_by_number() -> None:
+    assert list(VERSIONS.items()) == list(enumerate((V1, V2, V3, V4, V5, V6, V7, V8), 1))
+    assert NAMES == ("v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8")
+    assert sorted([V8, V1, V5]) == [V1, V5, V8]
+    for lesser, greater in pairwise(VERSIONS.values()):
+        assert lesser < greater
+        assert greater > lesser
+        assert lesser <= lesser < greater >= greater
+        assert not any((lesser >= greater, greater <= lesser, lesser > lesser, lesser == greater))
 
 
 def test_discovery_asks_anonymously(connect: Callable[..., Vb365Client]) -> None:

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
+from etl.extract.versions import VERSIONS
 from etl.simulator import Job
 from etl.simulator.documents import job_document
 from etl.simulator.instants import instant
@@ -187,7 +188,7 @@ V8["eTag"] = 1234567890123
 
 
 def document(job: Job, version: int) -> dict[str, Any]:
-    read: dict[str, Any] = orjson.loads(job_document(job, version, ORIGIN))
+    read: dict[str, Any] = orjson.loads(job_document(job, VERSIONS[version], ORIGIN))
     return read
 
 
@@ -298,7 +299,7 @@ def test_unknown_fields_are_in_every_version() -> None:
         shown = document(job, version)
         assert shown["isTiered"] is True
         assert shown["schedulePolicy"]["pace"] == {"depth": 3}
-        assert b'"ticket":123456789012345678901234567890' in job_document(job, version, ORIGIN)
+        assert b'"ticket":123456789012345678901234567890' in job_document(job, VERSIONS[version], ORIGIN)
 
 
 def test_a_window_of_another_length_is_served_as_it_is() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from etl.extract.versions import VERSIONS
 from etl.simulator import SimulatedServer, World
 from etl.simulator.infrastructure import (
     Organization,
@@ -77,15 +78,17 @@ def organization(prefix: str, collection: str, jobs: str, **more: Any) -> dict[s
 )
 def test_organizations(version: int, more: dict[str, Any]) -> None:
     names = ("organizations", "jobs") if 2 <= version <= 5 else ("Organizations", "Jobs")
-    assert organization_document(ORGANIZATION, version, "here") == organization("here", *names, **(BACKUPS | more))
+    assert organization_document(ORGANIZATION, VERSIONS[version], "here") == organization(
+        "here", *names, **(BACKUPS | more)
+    )
 
 
 def test_an_organization_that_was_never_backed_up() -> None:
     new = Organization(uid="o", name="New", office_name="new.onmicrosoft.com")
-    assert organization_document(new, 1, "")["isBackedup"] == "false"
-    assert "firstBackuptime" not in organization_document(new, 5, "")
-    assert organization_document(new, 6, "")["firstBackuptime"] is None
-    assert "isBackedup" not in organization_document(new, 8, "", is_extended=False)
+    assert organization_document(new, VERSIONS[1], "")["isBackedup"] == "false"
+    assert "firstBackuptime" not in organization_document(new, VERSIONS[5], "")
+    assert organization_document(new, VERSIONS[6], "")["firstBackuptime"] is None
+    assert "isBackedup" not in organization_document(new, VERSIONS[8], "", is_extended=False)
 
 
 IN_BYTES = {"capacityBytes": 1000, "freeSpaceBytes": 400}
@@ -106,7 +109,7 @@ FROM_V4 = IN_BYTES | {"retentionType": "SnapshotBased", "isOutOfSync": False}
 def test_repositories(version: int, more: dict[str, Any]) -> None:
     lower = version in (3, 5)
     repositories, proxies = ("backuprepositories", "proxies") if lower else ("BackupRepositories", "Proxies")
-    assert repository_document(REPOSITORY, version, "here") == {
+    assert repository_document(REPOSITORY, VERSIONS[version], "here") == {
         "id": "035bcd44-6f68-4335-b6b8-4e22452eb8ff",
         "name": "Repository 01",
         "path": "E:\\Backup\\01",
@@ -125,14 +128,14 @@ def test_a_pool_stands_for_the_proxy_in_v8() -> None:
     pooled = Repository(
         uid="r", name="R", path="/r", proxy_uid="p", proxy_pool_uid="pool", organization_uid="o", is_outdated=True
     )
-    shown = repository_document(pooled, 8, "")
+    shown = repository_document(pooled, VERSIONS[8], "")
     assert (shown["proxyId"], shown["proxyPoolId"], shown["organizationId"], shown["isOutdated"]) == (
         None,
         "pool",
         "o",
         True,
     )
-    assert repository_document(pooled, 7, "")["proxyId"] == "p"
+    assert repository_document(pooled, VERSIONS[7], "")["proxyId"] == "p"
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ def test_a_pool_stands_for_the_proxy_in_v8() -> None:
     ],
 )
 def test_proxies(version: int, more: dict[str, Any]) -> None:
-    assert proxy_document(PROXY, version, "here") == {
+    assert proxy_document(PROXY, VERSIONS[version], "here") == {
         "type": "Domain",
         "useInternetProxy": False,
         "id": "5a905bb5-9071-433c-9d2f-f805d4da2cf4",
@@ -168,7 +171,7 @@ def test_proxies(version: int, more: dict[str, Any]) -> None:
 
 
 def test_proxy_pools() -> None:
-    assert proxy_pool_document(POOL, 8, "/v8") == {
+    assert proxy_pool_document(POOL, VERSIONS[8], "/v8") == {
         "id": "6a905bb5-9071-433c-9d2f-f805d4da2cf4",
         "name": "Pool 01",
         "description": None,

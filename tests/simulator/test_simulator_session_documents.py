@@ -10,6 +10,7 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
+from etl.extract.versions import VERSIONS
 from etl.simulator import LogLine, Session
 from etl.simulator.documents import links_prefix
 from etl.simulator.session_documents import log_documents, session_writer
@@ -122,7 +123,7 @@ V8: dict[str, Any] = V7 | {
 
 
 def document(session: Session, version: int) -> dict[str, Any]:
-    write = session_writer(version, links_prefix(version, ORIGIN), PACIFIC)
+    write = session_writer(VERSIONS[version], links_prefix(VERSIONS[version], ORIGIN), PACIFIC)
     read: dict[str, Any] = orjson.loads(write(session))
     return read
 
@@ -205,7 +206,7 @@ LINES = (
 
 
 def log(version: int) -> list[dict[str, Any]]:
-    documents = log_documents(SESSION, LINES, version, links_prefix(version, ORIGIN), PACIFIC)
+    documents = log_documents(SESSION, LINES, VERSIONS[version], links_prefix(VERSIONS[version], ORIGIN), PACIFIC)
     return [orjson.loads(each) for each in documents]
 
 

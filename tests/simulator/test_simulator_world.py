@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from etl.extract.versions import VERSIONS
 from etl.simulator import Job, World, something_happens
 from etl.simulator.documents import job_document
 
@@ -130,12 +131,12 @@ def test_a_disabled_job_does_not_run_until_it_is_enabled() -> None:
 def test_a_deleted_job_returns_byte_for_byte_as_it_left(version: int) -> None:
     world, uid = nightly(extra={"isTiered": True})
     world.advance(DAY)
-    left = job_document(world.jobs[uid], version, "http://here")
+    left = job_document(world.jobs[uid], VERSIONS[version], "http://here")
     world.delete_job(uid)
     assert uid not in world.jobs
     assert list(world.job_uids()) == []
     world.advance(5 * DAY)
-    assert job_document(world.restore_job(uid), version, "http://here") == left
+    assert job_document(world.restore_job(uid), VERSIONS[version], "http://here") == left
     assert list(world.job_uids()) == [uid]
     world.advance(DAY)
     assert world.jobs[uid].last_run_at > START + 5 * DAY  # type: ignore[operator]

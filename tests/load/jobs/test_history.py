@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from etl.config import Settings
 from etl.errors import NotFound
+from etl.extract.versions import V8
 from etl.load.references import policy_digest
 from etl.pipeline import load_file
 from etl.report import queries
@@ -435,7 +436,7 @@ def test_text_and_numbers_come_back_as_they_were_sent(database: Database, estate
         "empty": {},
     }
     estate = estates(database, a_job(name=long_name, description="", extra=odd), a_job(B))
-    spoiled = job_document(a_job(B, name="NUL? ?", extra={"half": "?"}), 8, "")
+    spoiled = job_document(a_job(B, name="NUL? ?", extra={"half": "?"}), V8, "")
     estate.server.faults.document(
         B, spoiled.replace(b"NUL? ?", rb"NUL\u0000 \ud83d").replace(b'"half":"?"', rb'"half\udc00":"\u0000\ud800"')
     )
@@ -700,7 +701,7 @@ def test_h9_a_job_whose_removal_is_not_proven_keeps_its_own_observation(
 def test_h9_a_file_moves_only_its_jobs(sqlite_database: Database, estates: Settle, tmp_path: Path) -> None:
     estate = three(estates, sqlite_database)
     saved = tmp_path / "b.json"
-    saved.write_bytes(job_document(estate.world.jobs[B], 8, estate.server.url))
+    saved.write_bytes(job_document(estate.world.jobs[B], V8, estate.server.url))
     load_file(estate.engine, Settings(), "hq", saved, 8, clock=lambda: at(2))
     assert estate.last_seen() == {"A": None, "B": at(2), "C": None}
     assert estate.rows(server.c.observed_at, server.c.jobs_complete_at) == [(at(2), at(1))]
