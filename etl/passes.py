@@ -241,9 +241,9 @@ def _load(connection: Connection, this: Pass, walk: Walk, is_whole: bool) -> Str
     ]
     resolve_rejections(connection, resolved, at)
     if history.counts.added + history.counts.changed + history.counts.removed:
-        mark_changed(connection, server_id, walk.kind, at, history.whole_walk_at)
+        mark_changed(connection, server_id, walk.kind, at, history.listed_at)
     mark_completed(connection, history.completed)
-    history.close(is_whole=is_whole, seen=readable, held=walk.held)
+    history.close(is_complete=is_whole, seen=readable, unresolved=walk.held)
     move_clock(connection, at)
     for path in history.counts.volatile:
         _log.warning("volatile field, out of versions from now on", server=this.run.server_name, path=path)

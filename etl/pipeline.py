@@ -26,7 +26,8 @@ from etl.streams.facts import derive, ensure_dimensions
 from etl.streams.infrastructure import sync_infrastructure
 from etl.streams.messages import sync_messages
 from etl.streams.sessions import sync_sessions
-from etl.transform.records import KINDS, STREAM_OF_KIND, Kind, carried_fields
+from etl.transform.job_fields import kinds_served
+from etl.transform.records import STREAM_OF_KIND, Kind
 from etl.walk import Progress, ask_for, confirm_missing, walk_jobs
 
 
@@ -81,8 +82,8 @@ def sync(
                 is_mass_removal_allowed=options.allow_mass_removal,
             )
             this.look_now()
-            for kind in KINDS:
-                if STREAM_OF_KIND[kind] in server.streams and carried_fields(kind, client.version):
+            for kind in kinds_served(client.version):
+                if STREAM_OF_KIND[kind] in server.streams:
                     _sync_jobs(this, client, settings, kind, options, progress)
             at_once = settings.sync.requests_at_once
             if "sessions" in server.streams:
@@ -157,7 +158,7 @@ def _sync_jobs(
 
 def _sync_one_job(this: Pass, client: Vb365Client, uid: str) -> None:
     """Ask for one job by id: it alone moves, and its removal counts when the server confirms it."""
-    walks = [this.new_walk(kind, client.version) for kind in KINDS if carried_fields(kind, client.version)]
+    walks = [this.new_walk(kind, client.version) for kind in kinds_served(client.version)]
     for walk in [each for each in walks if uid in each.present.uids] or walks:
         ask_for(client, walk, [uid], at_once=1)
         if walk.problem or uid in walk.seen or uid in walk.present.uids:

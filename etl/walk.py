@@ -14,7 +14,7 @@ from etl.errors import DocumentRejected, MassRemovalRefused, NotFound, PagesShif
 from etl.extract.concurrently import fetch_concurrently
 from etl.load.jobs.known import Present
 from etl.transform.jobs import document_digest, read_job
-from etl.transform.records import STREAM_OF_KIND, JobRecord, Kind, Rejection
+from etl.transform.records import STREAM_OF_KIND, JobRecord, Kind, Rejection, rejection_key
 
 Progress = Callable[[str, int, int | None], None]
 """Told about long work: stream, documents seen so far, how many are expected (None = nobody knows)."""
@@ -160,7 +160,7 @@ class Walk:
             self.rejected.discard(item.digest.hex())
             self.spool.drop(item.digest.hex())
             item = replace(item, document_uid=uid)
-        key = uid or item.digest.hex()
+        key = rejection_key(item)
         self.rejected.add(key)
         self.spool.put(key, item)
         if uid is not None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from etl.load.bulk import batches, find_rows, insert_rows, update_rows, update_where
-from etl.transform.records import Rejection
+from etl.transform.records import Rejection, rejection_key
 from etl.warehouse.tables import rejected_document
 
 
@@ -23,11 +23,6 @@ class OpenRejection:
     api_version: int
     is_from_file: bool
     document: str
-
-
-def rejection_key(rejection: Rejection) -> str:
-    """Return what identifies a rejected document: its own id, else its digest."""
-    return rejection.document_uid or rejection.digest.hex()
 
 
 def open_rejections(connection: Connection, server_id: int, stream: str | None = None) -> list[OpenRejection]:

@@ -17,10 +17,10 @@ from sqlalchemy import Connection
 from etl.errors import DocumentRejected, MassRemovalRefused, PagesShifted, SourceError
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
 from etl.load.ledger import StreamResult
-from etl.load.rejections import open_rejections, rejection_key, resolve_rejections, store_rejections
+from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.passes import Pass
 from etl.transform.infrastructure import STREAM_OF_ENTITY, read_entity
-from etl.transform.records import Entity, EntityRecord, Rejection
+from etl.transform.records import Entity, EntityRecord, Rejection, rejection_key
 from etl.warehouse.engine import reading
 
 # What refers comes after what it refers to, so that a change is told with names.

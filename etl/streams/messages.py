@@ -15,8 +15,9 @@ from etl.load.ledger import StreamResult
 from etl.load.messages import write_messages
 from etl.load.sessions import due_logs, settle_logs
 from etl.passes import Pass
+from etl.transform.job_fields import kinds_served
 from etl.transform.messages import read_message
-from etl.transform.records import Message, kinds_served
+from etl.transform.records import Message
 from etl.walk import Progress
 from etl.warehouse.engine import reading
 

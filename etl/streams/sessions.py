@@ -37,7 +37,8 @@ from etl.load.sessions import (
     write_sessions,
 )
 from etl.passes import Pass
-from etl.transform.records import Rejection, SessionRecord, kinds_served
+from etl.transform.job_fields import kinds_served
+from etl.transform.records import Rejection, SessionRecord, rejection_key
 from etl.transform.sessions import read_session
 from etl.walk import Progress
 from etl.warehouse.engine import reading, retry_on_contention
@@ -147,7 +148,7 @@ class _Reading:
         for each in records:
             self.words.update(each.unknown_words)
         for rejection in rejections:
-            self.rejected.add(rejection.document_uid or rejection.digest.hex())
+            self.rejected.add(rejection_key(rejection))
             self.problem = self.problem or DocumentRejected(
                 f"a session could not be read: {rejection.reason} at {rejection.json_path}",
                 where=f"stream {STREAM}",

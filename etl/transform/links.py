@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from etl.transform import values
-from etl.transform.records import Link, path_to
+from etl.transform.extra import path_to
+from etl.transform.records import Link
 
 # /Organizations/{id} and its like: collection -> what its members are
 _MEMBERS = {
