@@ -9,25 +9,26 @@ from typing import Any, NamedTuple
 
 from etl.transform import job_fields, values
 from etl.transform.extra import leaves
-from etl.transform.job_fields import DOCUMENT, FIELDS, KEPT_NOWHERE, PARTS, SCHEDULE_FIELDS, Part, carried_fields
+from etl.transform.job_fields import (
+    DOCUMENT,
+    FIELDS,
+    KEPT_NOWHERE,
+    PARTS,
+    SCHEDULE_FIELDS,
+    Part,
+    carried_fields,
+)
 from etl.transform.links import read_links
 from etl.transform.normal_form import in_normal_form, uses_periodic_window
 from etl.transform.records import KINDS, STREAM_OF_KIND, JobRecord, Kind, Rejection, Schedule
 from etl.transform.rejections import rejection
 
-
-class _Source(NamedTuple):
-    """Where the value of a field may stand, and how it is read there."""
-
-    field: str
-    key: str
-    path: str
-    read: Callable[..., Any]
-    known_words: values.Vocabulary | None
+_Source = tuple[str, str, str, Callable[..., Any], values.Vocabulary | None]
+"""Where the value of a field may stand: field, key, path, how it is read there, the words that are known."""
 
 
 class _Object(NamedTuple):
-    """One object of a document: the keys that are documented, its sources, and the objects within it.
+    """One object of a document: the keys that are documented, where values stand, and the objects within it.
 
     Of ``parts`` each is one object under any of its keys, of which the first that has a value counts.
     """
@@ -35,24 +36,24 @@ class _Object(NamedTuple):
     path: str
     documented: frozenset[str]
     sources: tuple[_Source, ...]
-    parts: tuple[Mapping[str, _Object], ...]
+    parts: tuple[tuple[tuple[str, _Object], ...], ...]
 
 
 def _compiled(kind: Kind, part: Part, path: str) -> _Object:
     """Make the plan by which a part of a document is read."""
-    sources = []
+    sources: list[_Source] = []  # plain tuples: a NamedTuple unpacks far more slowly
     for field in FIELDS:
         if field.part is part:
             for key in _in_order(kind, field.keys):
                 read = field.keys[key]
                 how = (values.word, read) if isinstance(read, Mapping) else (read, None)
-                sources.append(_Source(field.name, key, f"{path}.{key}", *how))
+                sources.append((field.name, key, f"{path}.{key}", *how))
     parts = tuple(
-        {key: _compiled(kind, each, f"{path}.{key}") for key in _in_order(kind, each.keys)}
+        tuple((key, _compiled(kind, each, f"{path}.{key}")) for key in _in_order(kind, each.keys))
         for each in PARTS
         if each.below is part
     )
-    documented = {source.key for source in sources}.union(*parts)
+    documented = {key for _, key, *_ in sources} | {key for alternatives in parts for key, _ in alternatives}
     if part is DOCUMENT:
         documented |= {"id", "_links", *KEPT_NOWHERE}
     return _Object(path, frozenset(documented), tuple(sources), parts)
@@ -131,7 +132,7 @@ def _read(kind: Kind, document: Any, raw: values.Raw, api_version: int, digest: 
             sent.setdefault(name, references[target_type])
     carried = carried_fields(kind, api_version)
     there = _not_listed(kind, api_version)
-    if not there.isdisjoint(sent):
+    if not sent.keys().isdisjoint(there):
         carried |= there & sent.keys()
     schedule = _policy(tuple([sent.pop(name, None) for name in SCHEDULE_FIELDS]))
     if not uses_periodic_window(schedule.schedule_type):
@@ -162,7 +163,7 @@ def _read_members(
             if value is not None:
                 sent[name] = value
     for part in plan.parts:
-        for key, inner in part.items():
+        for key, inner in part:
             value = get(key)
             if value is not None:
                 below, unknown_below = values.members(value, inner.path, inner.documented)
