@@ -35,7 +35,8 @@ from etl.run import SyncResult
 from etl.simulator import Job, World
 from etl.simulator.documents import job_document
 from etl.simulator.faults import no_id
-from etl.transform.records import flatten_extra, known_fields
+from etl.transform.extra import flatten_extra
+from etl.transform.job_fields import known_fields
 from etl.warehouse.engine import open_engine
 from etl.warehouse.tables import (
     backup_window,

@@ -31,12 +31,12 @@ _TABLES: Mapping[str, Table] = {
     "proxy": proxy,
     "repository": repository,
 }
-_NOT_TOLD = frozenset({"id", "server_id", "first_seen_at", "removed_at"})
+_NOT_SENT = frozenset({"id", "server_id", "first_seen_at", "removed_at"})
 _MOVES_BY_ITSELF = frozenset({"capacity_bytes", "free_bytes", "first_backup_at", "last_backup_at", "status"})
 
-# Columns that not every version of the API tells, and one beside each that has a value wherever it is told: while that
-# one is empty, the first value is learned, not changed (moving a server to v8 changes no repository).
-_TOLD_WITH: Mapping[tuple[str, str], str] = {
+# Columns that not every version of the API shows, and one beside each that has a value wherever it is shown: while that
+# one is empty, the first value is no change (moving a server to v8 changes no repository).
+_SENT_WITH: Mapping[tuple[str, str], str] = {
     ("organization", "office_name"): "office_name",
     ("organization", "is_backed_up"): "is_backed_up",
     ("proxy", "fqdn"): "fqdn",
@@ -77,7 +77,7 @@ class _Known(NamedTuple):
 class _Compared(NamedTuple):
     """One reading beside the row that it is of: the values that hold now, and which fields are changes worth telling.
 
-    ``is_other`` = the row has to be written; ``has_moved`` = something is not as it was, rather than merely learned.
+    ``is_other`` = the row has to be written; ``has_moved`` = something is not as it was, not just new to us.
     """
 
     uid: str
@@ -108,7 +108,7 @@ def write_entities(
 ) -> EntityCounts:
     """Bring one server's rows of one entity in step with a list (each uid once); ``gone`` are removed.
 
-    What a record does not tell keeps its value. What moves by itself is kept current without a change.
+    What a record does not show keeps its value. What moves by itself is kept current without a change.
     """
     table = _TABLES[entity]
     known = _known(connection, sync_run.server_id, entity)
@@ -116,7 +116,7 @@ def write_entities(
     written = [each for each in seen if each.is_other]
     references = References(connection, sync_run.server_id, observed_at)
     for name in _pointers(entity):
-        references.learn_uids(f"{name}_uid", {each.values[f"{name}_uid"] for each in written})
+        references.look_up(f"{name}_uid", {each.values[f"{name}_uid"] for each in written})
 
     def row(each: _Compared) -> dict[str, Any]:
         plain = {name: each.values[name] for name in _plain(entity)}
@@ -157,7 +157,7 @@ def write_entities(
 
 def write_repository_days(connection: Connection, server_id: int, day: date, records: Sequence[EntityRecord]) -> None:
     """Note size and free space as seen on this day, where a record tells them and they are not noted yet."""
-    told = {each.uid: (each.values.get("capacity_bytes"), each.values.get("free_bytes")) for each in records}
+    sizes_of = {each.uid: (each.values.get("capacity_bytes"), each.values.get("free_bytes")) for each in records}
     of_day = and_(repository_day.c.repository_id == repository.c.id, repository_day.c.day == day)
     noted = connection.execute(
         select(
@@ -169,7 +169,7 @@ def write_repository_days(connection: Connection, server_id: int, day: date, rec
     )
     rows = []
     for identifier, uid, *before in noted:
-        sizes = [old if new is None else new for old, new in zip(before, told.get(uid, (None, None)), strict=True)]
+        sizes = [old if new is None else new for old, new in zip(before, sizes_of.get(uid, (None, None)), strict=True)]
         if sizes != before:
             rows.append({"repository_id": identifier, "day": day, "capacity_bytes": sizes[0], "free_bytes": sizes[1]})
     for batch in batches([row["repository_id"] for row in rows]):
@@ -180,14 +180,14 @@ def write_repository_days(connection: Connection, server_id: int, day: date, rec
 
 def _plain(entity: Entity) -> list[str]:
     """Name the columns that a record tells by value."""
-    left_out = _NOT_TOLD | {f"{entity}_uid"}
+    left_out = _NOT_SENT | {f"{entity}_uid"}
     return [each.name for each in _TABLES[entity].columns if each.name not in left_out and not each.foreign_keys]
 
 
 def _pointers(entity: Entity) -> list[str]:
     """Name what rows of this table refer to, besides their server: ``proxy`` for the column proxy_id."""
     columns = _TABLES[entity].columns
-    return [each.name.removesuffix("_id") for each in columns if each.foreign_keys and each.name not in _NOT_TOLD]
+    return [each.name.removesuffix("_id") for each in columns if each.foreign_keys and each.name not in _NOT_SENT]
 
 
 def _known(connection: Connection, server_id: int, entity: Entity) -> dict[str, _Known]:
@@ -223,7 +223,7 @@ def _compare(known: _Known | None, record: EntityRecord) -> _Compared:
     moved = (
         ()
         if known is None or known.is_stub
-        else tuple(name for name in names if values[name] != old[name] and not _is_learned(record.entity, name, old))
+        else tuple(name for name in names if values[name] != old[name] and not _is_first_read(record.entity, name, old))
     )
     return _Compared(
         record.uid,
@@ -235,9 +235,9 @@ def _compare(known: _Known | None, record: EntityRecord) -> _Compared:
     )
 
 
-def _is_learned(entity: Entity, name: str, old: Mapping[str, Any]) -> bool:
+def _is_first_read(entity: Entity, name: str, old: Mapping[str, Any]) -> bool:
     """Tell whether a column had no value because nobody had read it yet."""
-    return old[name] is None and (entity, name) in _TOLD_WITH and old[_TOLD_WITH[entity, name]] is None
+    return old[name] is None and (entity, name) in _SENT_WITH and old[_SENT_WITH[entity, name]] is None
 
 
 Change = tuple[int, str | None, str | None, str | None]  # key of the row, field, value before and after

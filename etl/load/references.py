@@ -6,16 +6,19 @@ where they are missing, by one transaction at a time. This file must not know wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, FromClause, Table, select
 
-from etl.load.bulk import batches, find_rows, insert_missing, insert_rows
+from etl.load.bulk import batches, find_rows, insert_missing, insert_rows, is_among
 from etl.load.jobs.diff import Definition
-from etl.transform.records import SCHEDULE_FIELDS, JobRecord, Schedule, in_words
+from etl.transform.job_fields import FIELD_NAMED, FIELDS, SCHEDULE_FIELDS
+from etl.transform.normal_form import in_words
+from etl.transform.records import JobRecord, Schedule
 from etl.warehouse.engine import serialize_shared_writes
 from etl.warehouse.tables import (
     backup_window,
@@ -28,14 +31,23 @@ from etl.warehouse.tables import (
     schedule,
 )
 
-_TARGETS: Mapping[str, Table] = {
-    "organization_uid": organization,
-    "repository_uid": repository,
-    "proxy_uid": proxy,
-    "proxy_pool_uid": proxy_pool,
-    "parent_job_uid": job,
+_TABLES = {each.name: each for each in (job, organization, proxy, proxy_pool, repository)}
+REFERENCES: Mapping[str, Table] = {
+    each.name: _TABLES[each.refers_to] for each in FIELDS if each.role == "definition" and each.refers_to
 }
-_OF_JOBS = ("organization_uid", "repository_uid", "proxy_uid", "parent_job_uid")
+"""The fields of a job that refer to something, and to what."""
+_TARGETS = {**{f"{name}_uid": table for name, table in _TABLES.items()}, **REFERENCES}
+
+_MASKS = {
+    each.name: backup_window.alias(f"of_{each.name}")
+    for each in FIELDS
+    if each.role == "schedule" and each.refers_to == backup_window.name
+}
+SCHEDULE_COLUMNS: Sequence[ColumnElement[Any]] = [
+    _MASKS[name].c.allowed_mask.label(name) if name in _MASKS else schedule.c[name] for name in SCHEDULE_FIELDS
+]
+"""What ``schedule_of`` reads a policy from, in its order."""
+_FLAGS = tuple(place for place, name in enumerate(SCHEDULE_FIELDS) if FIELD_NAMED[name].is_flag)
 
 
 class References:
@@ -51,45 +63,42 @@ class References:
         self._windows: dict[str, int] = {}
         self._schedules: dict[Schedule, int] = {}
 
-    def learn(self, records: Sequence[JobRecord], known: Sequence[Definition]) -> None:
+    def look_up_all(self, records: Sequence[JobRecord], known: Sequence[Definition]) -> None:
         """Make sure that everything these readings refer to, or referred to before, has a row."""
-        for field in _OF_JOBS:
+        for field in REFERENCES:
             found = {getattr(record, field) for record in records}
             found.update(definition.values[field] for definition in known)
-            self.learn_uids(field, found)
+            self.look_up(field, found)
 
-    def learn_uids(self, field: str, uids: Iterable[Any]) -> None:
+    def look_up(self, field: str, uids: Iterable[Any]) -> None:
         """Make sure that everything with these ids has a row; None stands for nothing."""
-        self._learn(field, sorted({uid for uid in uids if uid is not None and (field, uid) not in self._ids}))
-
-    def id_of(self, field: str, uid: str | bool | None) -> int | None:
-        """Return the surrogate key of what ``field`` of a record refers to."""
-        return None if uid is None else self._ids[field, str(uid)]
-
-    def _learn(self, field: str, uids: Sequence[str]) -> None:
-        if not uids:
+        new = sorted({uid for uid in uids if uid is not None and (field, uid) not in self._ids})
+        if not new:
             return
         target = _TARGETS[field]
-        column = "job_uid" if target is job else field
+        column = f"{target.name}_uid"
         stub: dict[str, Any] = {"server_id": self._server_id, "first_seen_at": self._observed_at}
         conditions = [target.c.server_id == self._server_id]
         if target is job:
             stub |= {"kind": "backup", "version_number": 0, "is_stub": 1, "removed_at": self._observed_at}
             conditions.append(job.c.kind == "backup")
-        for batch in batches(uids):
+        for batch in batches(new):
             insert_missing(self._connection, target, [{**stub, column: uid} for uid in batch], column)
             columns = (target.c.id, target.c[column], target.c.name)
             for identifier, uid, name in find_rows(self._connection, columns, target.c[column], batch, *conditions):
                 self._ids[field, uid] = identifier
                 self.names[field, uid] = name
 
+    def id_of(self, field: str, uid: str | bool | None) -> int | None:
+        """Return the surrogate key of what ``field`` of a record refers to."""
+        return None if uid is None else self._ids[field, str(uid)]
+
     def schedule_ids(self, schedules: Iterable[Schedule]) -> Mapping[Schedule, int]:
         """Return the key of every policy, storing new ones; a policy without any value has none."""
         new = {each for each in schedules if each not in self._schedules and each != Schedule()}
         if new:
-            self._store_windows(
-                {mask for each in new for mask in (each.window, each.periodic_window) if mask is not None}
-            )
+            masks = {getattr(each, name) for each in new for name in _MASKS}
+            self._store_windows(masks - {None})
             by_digest = {policy_digest(each): each for each in new}
             for batch in batches(sorted(by_digest)):
                 if missing := self._find_schedules(batch, by_digest):
@@ -127,17 +136,41 @@ class References:
         return [mask for mask in masks if mask not in self._windows]
 
     def _schedule_row(self, digest: bytes, policy: Schedule) -> dict[str, Any]:
-        row = {
-            name: number(getattr(policy, name)) for name in SCHEDULE_FIELDS if name not in ("window", "periodic_window")
-        }
-        return {
-            **row,
+        row: dict[str, Any] = {
             "policy_digest": digest,
-            "window_id": self._windows[policy.window] if policy.window else None,
-            "periodic_window_id": self._windows[policy.periodic_window] if policy.periodic_window else None,
             "schedule_text": in_words(policy),
             "first_seen_at": self._observed_at,
         }
+        for name in SCHEDULE_FIELDS:
+            value = getattr(policy, name)
+            row[FIELD_NAMED[name].column] = self._windows.get(value) if name in _MASKS else number(value)
+        return row
+
+
+def join_windows(source: FromClause) -> FromClause:
+    """Join to what has a ``schedule`` the windows, which SCHEDULE_COLUMNS are columns of too."""
+    for name, window in _MASKS.items():
+        source = source.outerjoin(window, window.c.id == schedule.c[FIELD_NAMED[name].column])
+    return source
+
+
+@lru_cache(maxsize=4096)  # thousands of jobs share a few policies
+def schedule_of(row: tuple[Any, ...]) -> Schedule:
+    """Return the policy that a row of SCHEDULE_COLUMNS tells."""
+    values = list(row)
+    for place in _FLAGS:
+        values[place] = None if values[place] is None else bool(values[place])
+    return Schedule(*values)
+
+
+def schedules_by_id(connection: Connection, ids: Collection[int]) -> Mapping[int, Schedule]:
+    """Read stored policies by their key."""
+    found: dict[int, Schedule] = {}
+    for batch in batches(sorted(ids)):
+        statement = select(schedule.c.id, *SCHEDULE_COLUMNS).where(is_among(connection, schedule.c.id, batch))
+        for identifier, *row in connection.execute(statement.select_from(join_windows(schedule))):
+            found[identifier] = schedule_of(tuple(row))
+    return found
 
 
 def policy_digest(policy: Schedule) -> bytes:

@@ -96,7 +96,7 @@ def write_sessions(
     definitions.learn(connection, {each.id for each in owners.values()})
     references = References(connection, server_id, observed_at)
     for name in _REFERENCES:
-        references.learn_uids(name, {getattr(each, name) for each in latest.values()})
+        references.look_up(name, {getattr(each, name) for each in latest.values()})
     new: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
     touched: dict[_Owner, datetime] = {}

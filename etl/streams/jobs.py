@@ -308,9 +308,9 @@ def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> Stream
     readable = read.seen - read.unresolved
     resolve_rejections(connection, _resolved(connection, server_id, read, readable), at)
     if history.counts.added + history.counts.changed + history.counts.removed:
-        mark_changed(connection, server_id, read.kind, at, history.whole_walk_at)
+        mark_changed(connection, server_id, read.kind, at, history.listed_at)
     mark_completed(connection, history.completed)
-    history.close(is_whole=read.is_whole, seen=readable, held=read.unresolved)
+    history.close(is_complete=read.is_whole, seen=readable, unresolved=read.unresolved)
     move_clock(connection, at)
     sync_run.write_observation(connection)
     counts = history.counts

@@ -7,13 +7,14 @@ here may leave this file, not even in the text of an error.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from etl.extract.versions import V1, V4, V6, V7, V8, ApiVersion
 from etl.transform import values
+from etl.transform.extra import DEEPEST
 from etl.transform.links import read_links
-from etl.transform.records import DEEPEST, Entity, EntityRecord, Rejection
+from etl.transform.records import Entity, EntityRecord, Rejection
 from etl.transform.rejections import rejection
 
 STREAM_OF_ENTITY: Mapping[Entity, str] = {
@@ -29,13 +30,13 @@ class _Field(NamedTuple):
     """Where a column's value stands (the first key that is there), how it is read, and which versions tell it.
 
     ``since``: a document of this version or later without the key says that there is no value; an earlier one says
-    nothing.
+    nothing. None = the key alone tells.
     """
 
     keys: tuple[str, ...]
     read: Callable[[Any, str], Any]
     holds: str
-    since: int = 1
+    since: ApiVersion | None = V1
 
 
 def _word(*known: str, longest: int = values.LONGEST_WORD) -> Callable[[Any, str], str | None]:
@@ -50,30 +51,25 @@ def _word(*known: str, longest: int = values.LONGEST_WORD) -> Callable[[Any, str
     return read
 
 
-def _bytes(value: Any, path: str) -> int | None:
-    return values.integer(value, path, bits=64)
-
-
-def _text(*keys: str, since: int = 1) -> _Field:
+def _text(*keys: str, since: ApiVersion = V1) -> _Field:
     return _Field(keys, values.text, "text", since)
 
 
-def _id(key: str, since: int) -> _Field:
+def _id(key: str, since: ApiVersion) -> _Field:
     return _Field((key,), values.reference, f"an id of at most {values.LONGEST_UID} characters", since)
 
 
 _A_WORD = f"a word of at most {values.LONGEST_WORD} characters"
 _A_SIZE = "a whole number of 64 bits"
-_BY_THE_KEY = sys.maxsize  # later than any version
 _FIELDS: Mapping[Entity, Mapping[str, _Field]] = {
     "organization": {
         "name": _text("name"),
-        "office_name": _text("officeName", since=6),
+        "office_name": _text("officeName", since=V6),
         "organization_type": _Field(("type",), _word("Office365", "OnPremises", "Hybrid"), _A_WORD),
         "region": _Field(("region",), _word("Worldwide", "Germany", "China", "USDefence", "USGovernment"), _A_WORD),
-        "is_backed_up": _Field(("isBackedup",), values.boolean, "true or false", _BY_THE_KEY),
-        "first_backup_at": _Field(("firstBackuptime",), values.instant, "a timestamp", _BY_THE_KEY),
-        "last_backup_at": _Field(("lastBackuptime",), values.instant, "a timestamp", _BY_THE_KEY),
+        "is_backed_up": _Field(("isBackedup",), values.boolean, "true or false", since=None),
+        "first_backup_at": _Field(("firstBackuptime",), values.instant, "a timestamp", since=None),
+        "last_backup_at": _Field(("lastBackuptime",), values.instant, "a timestamp", since=None),
     },
     "proxy_pool": {
         "name": _text("name"),
@@ -82,31 +78,33 @@ _FIELDS: Mapping[Entity, Mapping[str, _Field]] = {
     "proxy": {
         "name": _text("hostName"),
         "description": _text("description"),
-        "fqdn": _text("fqdn", since=7),
+        "fqdn": _text("fqdn", since=V7),
         "port": _Field(("port",), values.integer, "a whole number of 32 bits"),
         "status": _Field(("status",), _word("Online", "Offline"), _A_WORD),
         "product_version": _Field(
             ("version",),
             _word(longest=_LONGEST_PRODUCT_VERSION),
             f"a version of at most {_LONGEST_PRODUCT_VERSION} characters",
-            since=8,
+            since=V8,
         ),
-        "operating_system": _Field(("operatingSystem",), _word("Windows", "Linux"), _A_WORD, since=8),
-        "proxy_pool_uid": _id("proxyPoolId", since=8),
+        "operating_system": _Field(("operatingSystem",), _word("Windows", "Linux"), _A_WORD, since=V8),
+        "proxy_pool_uid": _id("proxyPoolId", since=V8),
     },
     "repository": {
         "name": _text("name"),
         "description": _text("description"),
         "path": _text("path"),
-        "capacity_bytes": _Field(("capacityBytes", "capacity"), _bytes, _A_SIZE),  # without the unit: v1, v2
-        "free_bytes": _Field(("freeSpaceBytes", "freeSpace"), _bytes, _A_SIZE),
-        "retention_type": _Field(("retentionType",), _word("ItemLevel", "SnapshotBased"), _A_WORD, since=4),
+        "capacity_bytes": _Field(
+            ("capacityBytes", "capacity"), values.long_integer, _A_SIZE
+        ),  # without the unit: v1, v2
+        "free_bytes": _Field(("freeSpaceBytes", "freeSpace"), values.long_integer, _A_SIZE),
+        "retention_type": _Field(("retentionType",), _word("ItemLevel", "SnapshotBased"), _A_WORD, since=V4),
         "retention_period_type": _Field(("retentionPeriodType",), _word("Daily", "Monthly", "Yearly"), _A_WORD),
-        "is_outdated": _Field(("isOutdated",), values.boolean, "true or false", since=8),
-        "is_out_of_sync": _Field(("isOutOfSync",), values.boolean, "true or false", since=4),
-        "proxy_uid": _id("proxyId", since=1),
-        "proxy_pool_uid": _id("proxyPoolId", since=8),
-        "organization_uid": _id("organizationId", since=8),
+        "is_outdated": _Field(("isOutdated",), values.boolean, "true or false", since=V8),
+        "is_out_of_sync": _Field(("isOutOfSync",), values.boolean, "true or false", since=V4),
+        "proxy_uid": _id("proxyId", since=V1),
+        "proxy_pool_uid": _id("proxyPoolId", since=V8),
+        "organization_uid": _id("organizationId", since=V8),
     },
 }
 # Left out together where the server could not, or was not asked to, look into the backups (``extendedView``).
@@ -118,7 +116,7 @@ _KEYS: Mapping[Entity, frozenset[str]] = {
 
 
 def read_entity(entity: Entity, raw: values.Raw, api_version: int) -> EntityRecord | Rejection:
-    """Read one document as the API of this version (1 to 8) sent it; one that cannot be read is a Rejection.
+    """Read one document as the API of this version sent it; one that cannot be read is a Rejection.
 
     A Rejection shows the document's keys without their values.
     """
@@ -137,18 +135,18 @@ def _read(entity: Entity, document: Any, api_version: int) -> EntityRecord:
     uid = _value(known.get("id"), "$.id", values.reference, f"an id of at most {values.LONGEST_UID} characters")
     if uid is None:
         raise values.Unreadable("$.id", "no id")
-    told: dict[str, Any] = {}
+    sent: dict[str, Any] = {}
     for column, field in _FIELDS[entity].items():
         key = next((key for key in field.keys if key in known), None)
         if key is not None:
-            told[column] = _value(known[key], f"$.{key}", field.read, field.holds)
-        elif api_version >= field.since:
-            told[column] = None
-    if any(column in told for column in _SEEN_IN_BACKUPS):
-        told = dict.fromkeys(_SEEN_IN_BACKUPS) | told
+            sent[column] = _value(known[key], f"$.{key}", field.read, field.holds)
+        elif field.since and api_version >= field.since.number:
+            sent[column] = None
+    if any(column in sent for column in _SEEN_IN_BACKUPS):
+        sent = dict.fromkeys(_SEEN_IN_BACKUPS) | sent
     if entity == "repository" and "proxyId" not in known:
-        told["proxy_uid"] = _linked_proxy(known.get("_links"))
-    return EntityRecord(entity, uid, told)
+        sent["proxy_uid"] = _linked_proxy(known.get("_links"))
+    return EntityRecord(entity, uid, sent)
 
 
 def _value(value: Any, path: str, read: Callable[[Any, str], Any], holds: str) -> Any:

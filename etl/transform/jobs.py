@@ -1,73 +1,86 @@
-"""Reads the document of a backup or copy job, of any API version, into a record; it must not know HTTP or SQL."""
+"""Reads the document of a backup or copy job, of any API version, into a record, by the catalogue of its fields."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
-from etl.transform import records, values
-from etl.transform.links import read_links
-from etl.transform.records import (
-    DEFINITION_FIELDS,
+from etl.transform import job_fields, values
+from etl.transform.extra import leaves
+from etl.transform.job_fields import (
+    DOCUMENT,
+    FIELDS,
+    KEPT_NOWHERE,
+    PARTS,
     SCHEDULE_FIELDS,
-    STATUS_FIELDS,
-    STREAM_OF_KIND,
-    JobRecord,
-    Kind,
-    Rejection,
-    Schedule,
+    Part,
     carried_fields,
-    leaves,
-    uses_periodic_window,
 )
+from etl.transform.links import read_links
+from etl.transform.normal_form import in_normal_form, uses_periodic_window
+from etl.transform.records import KINDS, STREAM_OF_KIND, JobRecord, Kind, Rejection, Schedule
 from etl.transform.rejections import rejection
-from etl.transform.schedules import read_policy
 
-_KEYS = frozenset(
-    {
-        "id",
-        "name",
-        "description",
-        "allMailboxes",  # v1
-        "backupType",
-        "isEnabled",
-        "lastStatus",
-        "lastRun",
-        "nextRun",
-        "lastBackup",
-        "schedulePolicy",
-        "organizationId",
-        "repositoryId",
-        "proxyId",
-        "backupJobId",  # copy jobs
-        "eTag",
-        "_links",
-        # What the job backs up and what a request asked for: neither definition nor extra (H1).
-        "selectedItems",
-        "excludedItems",
-        "selectedMailboxes",
-        "excludedMailboxes",
-        "runNow",
-        "isRun",
-    }
-)
-_BACKUP_TYPES = values.vocabulary("EntireOrganization", "SelectedItems")
-_STATUSES = values.vocabulary(
-    "Stopped", "Running", "Success", "Warning", "Failed", "NotConfigured", "Disconnected", "Queued"
-)
+_Source = tuple[str, str, str, Callable[..., Any], values.Vocabulary | None]
+"""Where the value of a field may stand: field, key, path, how it is read there, the words that are known."""
+
+
+class _Object(NamedTuple):
+    """One object of a document: the keys that are documented, where values stand, and the objects within it.
+
+    Of ``parts`` each is one object under any of its keys, of which the first that has a value counts.
+    """
+
+    path: str
+    documented: frozenset[str]
+    sources: tuple[_Source, ...]
+    parts: tuple[tuple[tuple[str, _Object], ...], ...]
+
+
+def _compiled(kind: Kind, part: Part, path: str) -> _Object:
+    """Make the plan by which a part of a document is read."""
+    sources: list[_Source] = []  # plain tuples: a NamedTuple unpacks far more slowly
+    for field in FIELDS:
+        if field.part is part:
+            for key in _in_order(kind, field.keys):
+                read = field.keys[key]
+                how = (values.word, read) if isinstance(read, Mapping) else (read, None)
+                sources.append((field.name, key, f"{path}.{key}", *how))
+    parts = tuple(
+        tuple((key, _compiled(kind, each, f"{path}.{key}")) for key in _in_order(kind, each.keys))
+        for each in PARTS
+        if each.below is part
+    )
+    documented = {key for _, key, *_ in sources} | {key for alternatives in parts for key, _ in alternatives}
+    if part is DOCUMENT:
+        documented |= {"id", "_links", *KEPT_NOWHERE}
+    return _Object(path, frozenset(documented), tuple(sources), parts)
+
+
+def _in_order(kind: Kind, keys: Iterable[str]) -> list[str]:
+    """Sort keys that mean the same: those of copy jobs (backupCopyWindowEnabled) count first for these, else last."""
+    return sorted(keys, key=lambda key: ("Copy" in key) != (kind == "copy"))
+
+
+_PLANS: Mapping[Kind, _Object] = {kind: _compiled(kind, DOCUMENT, "$") for kind in KINDS}
+_LINKED = tuple((each.name, each.refers_to) for each in FIELDS if each.role == "definition" and each.refers_to)
+
+# What organizations, sessions and error documents may have too.
+_KEYS_OF_OTHERS = {"id", "name", "description", "organizationId", "repositoryId", "proxyId", "eTag", "_links"}
+_KEYS_OF_JOBS = frozenset(key.lower() for key in _PLANS["backup"].documented - _KEYS_OF_OTHERS)
 
 
 def document_digest(raw: values.Raw, kind: Kind, api_version: int) -> bytes:
     """Return the 16-byte digest of a document's raw bytes, salted with what decides how they are read (H11)."""
-    state = _digest_start(records.TRANSFORM_REVISION, kind, api_version).copy()
+    state = _digest_start(job_fields.TRANSFORM_REVISION, kind, api_version).copy()
     state.update(raw)
     return state.digest()
 
 
 def read_job(kind: Kind, raw: values.Raw, api_version: int, *, digest: bytes | None = None) -> JobRecord | Rejection:
-    """Read one document as the API of this version (1 to 8) sent it; one that cannot be read is a Rejection.
+    """Read one document as the API of this version sent it; one that cannot be read is a Rejection.
 
     Whoever has its ``document_digest`` already hands it in.
     """
@@ -78,11 +91,6 @@ def read_job(kind: Kind, raw: values.Raw, api_version: int, *, digest: bytes | N
         return _read(kind, document, raw, api_version, digest)
     except (values.Unreadable, RecursionError) as error:
         return rejection(STREAM_OF_KIND[kind], raw, document, error, digest=digest)
-
-
-# What organizations, sessions and error documents may have too.
-_KEYS_OF_OTHERS = {"id", "name", "description", "organizationId", "repositoryId", "proxyId", "eTag", "_links"}
-_KEYS_OF_JOBS = frozenset(key.lower() for key in _KEYS - _KEYS_OF_OTHERS)
 
 
 def kind_of_document(raw: values.Raw) -> Kind | None:
@@ -108,46 +116,34 @@ def _digest_start(revision: int, kind: Kind, api_version: int) -> blake2b:
 def _read(kind: Kind, document: Any, raw: values.Raw, api_version: int, digest: bytes) -> JobRecord:
     if document is None:
         raise values.Unreadable("$", "null is not an object")
-    known, unknown = values.members(document, "$", _KEYS)
-    get = known.get
-    job_uid = values.uid(get("id"), "$.id")
+    plan = _PLANS[kind]
+    known, unknown = values.members(document, "$", plan.documented)
+    job_uid = values.uid(known.get("id"), "$.id")
     if job_uid is None:
         raise values.Unreadable("$.id", "a job without id")
+    sent: dict[str, Any] = {}
     words: values.UnknownWords = []
-    policy = read_policy(kind, get("schedulePolicy"), words)
-    if policy.unknown:
-        unknown["schedulePolicy"] = policy.unknown
+    _read_members(plan, known, unknown, sent, words)
     if unknown and values.may_have_lost_digits(unknown, raw):
         return _read(kind, values.decode_exactly(raw), raw, api_version, digest)
-    links, references = read_links(get("_links"), "$._links")
-    # An id in the body counts more than the link.
-    sent: dict[str, Any] = {
-        "name": values.text(get("name"), "$.name"),
-        "description": values.text(get("description"), "$.description"),
-        "backup_type": _backup_type(known, words),
-        "is_enabled": values.boolean(get("isEnabled"), "$.isEnabled"),
-        "organization_uid": values.uid(get("organizationId"), "$.organizationId") or references.get("organization"),
-        "repository_uid": values.uid(get("repositoryId"), "$.repositoryId") or references.get("repository"),
-        "proxy_uid": values.uid(get("proxyId"), "$.proxyId") or references.get("proxy"),
-        "parent_job_uid": values.uid(get("backupJobId"), "$.backupJobId") or references.get("job"),
-        "last_status": values.word(get("lastStatus"), "$.lastStatus", _STATUSES, words),
-        "last_run_at": values.instant(get("lastRun"), "$.lastRun"),
-        "next_run_at": values.instant(get("nextRun"), "$.nextRun"),
-        "last_backup_at": values.instant(get("lastBackup"), "$.lastBackup"),
-        "window_minute_offset": policy.window_minute_offset,
-        "periodic_window_minute_offset": policy.periodic_window_minute_offset,
-    }
-    carried = _carried(kind, api_version, sent, policy.as_sent)
-    if not uses_periodic_window(policy.schedule.schedule_type):
-        sent["periodic_window_minute_offset"] = None
+    links, references = read_links(known.get("_links"), "$._links")
+    for name, target_type in _LINKED:  # an id in the body counts more than the link
+        if target_type in references:
+            sent.setdefault(name, references[target_type])
+    carried = carried_fields(kind, api_version)
+    there = _not_listed(kind, api_version)
+    if not sent.keys().isdisjoint(there):
+        carried |= there & sent.keys()
+    schedule = _policy(tuple([sent.pop(name, None) for name in SCHEDULE_FIELDS]))
+    if not uses_periodic_window(schedule.schedule_type):
+        sent.pop("periodic_window_minute_offset", None)
     return JobRecord(
         kind=kind,
         job_uid=job_uid,
         api_version=api_version,
         carried=carried,
         digest=digest,
-        schedule=policy.schedule,
-        e_tag=values.integer(get("eTag"), "$.eTag", bits=64),
+        schedule=schedule,
         extra=_extra(unknown) if unknown else {},
         links=links,
         unknown_words=tuple(words),
@@ -155,31 +151,37 @@ def _read(kind: Kind, document: Any, raw: values.Raw, api_version: int, digest: 
     )
 
 
-def _backup_type(known: Mapping[str, Any], words: values.UnknownWords) -> str | None:
-    """Read ``backupType``, or v1's ``allMailboxes``."""
-    backup_type = values.word(known.get("backupType"), "$.backupType", _BACKUP_TYPES, words)
-    if backup_type is not None:
-        return backup_type
-    all_mailboxes = values.boolean(known.get("allMailboxes"), "$.allMailboxes")
-    return None if all_mailboxes is None else "EntireOrganization" if all_mailboxes else "SelectedItems"
+def _read_members(
+    plan: _Object, known: Mapping[str, Any], unknown: dict[str, Any], sent: dict[str, Any], words: values.UnknownWords
+) -> None:
+    """Read an object into ``sent``, field -> value, without those of no value; ``unknown`` gets what nobody knows."""
+    get = known.get
+    for name, key, path, read, known_words in plan.sources:
+        value = get(key)
+        if value is not None and name not in sent:
+            value = read(value, path) if known_words is None else read(value, path, known_words, words)
+            if value is not None:
+                sent[name] = value
+    for part in plan.parts:
+        for key, inner in part:
+            value = get(key)
+            if value is not None:
+                below, unknown_below = values.members(value, inner.path, inner.documented)
+                _read_members(inner, below, unknown_below, sent, words)
+                if unknown_below:
+                    unknown[key] = unknown_below
+                break
 
 
-def _carried(kind: Kind, api_version: int, sent: Mapping[str, Any], policy: Schedule) -> frozenset[str]:
-    """Name what this reading speaks of: what its version carries, and what is there all the same (H5)."""
-    status_and_definition, schedule = _not_listed(kind, api_version)
-    there = [name for name in status_and_definition if sent[name] is not None]
-    there += [name for name in schedule if getattr(policy, name) is not None]
-    carried = carried_fields(kind, api_version)
-    return carried.union(there) if there else carried
+@lru_cache(maxsize=4096)  # thousands of jobs share a few policies
+def _policy(sent: tuple[Any, ...]) -> Schedule:
+    return in_normal_form(Schedule(*sent))
 
 
 @cache
-def _not_listed(kind: Kind, api_version: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    carried = carried_fields(kind, api_version)
-    return (
-        tuple(name for name in DEFINITION_FIELDS + STATUS_FIELDS if name not in carried),
-        tuple(name for name in SCHEDULE_FIELDS if name not in carried),
-    )
+def _not_listed(kind: Kind, api_version: int) -> frozenset[str]:
+    """Name the fields that are carried only by being there (H5)."""
+    return frozenset(each.name for each in FIELDS if each.role != "current") - carried_fields(kind, api_version)
 
 
 def _extra(unknown: Mapping[str, Any]) -> Mapping[str, str]:

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from etl.transform import values
-from etl.transform.records import Link, path_to
+from etl.transform.extra import path_to
+from etl.transform.records import Link
 
 # /Organizations/{id} and its like: collection -> what its members are
 _MEMBERS = {
@@ -73,11 +74,12 @@ def target(href: str) -> tuple[str, str | None]:
     ``/v6/Jobs/{id}/JobSessions`` and v7's ``/v7/JobSessions?jobId={id}`` carry the job's id.
     """
     path, _, query = href.partition("?")
-    above, collection, last = ["", "", *path.rstrip("/").rsplit("/", 3)][-3:]
+    above, _, last = path.rstrip("/").rpartition("/")
+    above, _, collection = above.rpartition("/")
     if target_type := _MEMBERS.get(collection.lower()):
         return target_type, _uid(last)
     last = last.lower()
-    if above.lower() in ("jobs", "copyjobs"):  # what is called collection here is the job's id
+    if above.rpartition("/")[2].lower() in ("jobs", "copyjobs"):  # what is called collection here is the job's id
         if target_type := _BELOW_A_JOB.get(last):
             return target_type, _uid(collection)
         if target_type := _BESIDE_A_JOB.get(last):

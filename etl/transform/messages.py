@@ -31,7 +31,7 @@ _TITLE = re.compile(r"\s*\[(\w+)\]\s*(.*)", re.DOTALL)
 
 
 def read_message(raw: values.Raw, api_version: int) -> Message | None:
-    """Read one item of a log as the API of this version (1 to 8) sent it; None if it is empty or unreadable."""
+    """Read one item of a log as the API of this version sent it; None if it is empty or unreadable."""
     try:
         known = values.members(values.decode(raw), "$", _KEYS)[0]
         message = values.text(known.get("message"), "$.message") or values.text(known.get("title"), "$.title") or ""

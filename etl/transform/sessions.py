@@ -8,7 +8,7 @@ from typing import Any
 
 from etl.transform import values
 from etl.transform.links import read_links
-from etl.transform.records import Kind, Rejection, SessionRecord
+from etl.transform.records import STATUSES, Kind, Rejection, SessionRecord
 from etl.transform.rejections import rejection
 
 STREAM = "sessions"
@@ -50,9 +50,7 @@ _STATISTICS = frozenset(
         "bottleneck",
     }
 )
-_STATUSES = values.vocabulary(
-    "Stopped", "Running", "Success", "Failed", "Warning", "NotConfigured", "Disconnected", "Queued"
-)
+_STATUSES = values.vocabulary(*STATUSES)
 # No run lies outside of these years or takes longer; sums over hours and days rely on it.
 _FIRST_YEAR, _LAST_YEAR = 1990, 2200
 _LONGEST = timedelta(days=1000)
@@ -65,7 +63,7 @@ _KIND_OF_TARGET: Mapping[str, Kind] = {"job": "backup", "copy_job": "copy"}
 
 
 def read_session(raw: values.Raw, api_version: int, *, job_uid: str | None = None) -> SessionRecord | Rejection:
-    """Read one document as the API of this version (1 to 8) sent it; one that cannot be read is a Rejection.
+    """Read one document as the API of this version sent it; one that cannot be read is a Rejection.
 
     ``job_uid`` is the job that was asked for; what the document says of its job counts more.
     """
@@ -99,15 +97,15 @@ def _read(document: Any, asked_for: str | None) -> SessionRecord:
     if ended_at is not None and ended_at - started_at > _LONGEST:
         raise values.Unreadable("$.endTime", f"a run of {(ended_at - started_at).days} days")
     job_kind, job_uid = _job(get, asked_for, words)
-    told = values.members(get("statistics"), "$.statistics", _STATISTICS)[0].get
+    figures = values.members(get("statistics"), "$.statistics", _STATISTICS)[0].get
     # v1 and v2: "processingRate": "832.4 KB/s (52 items/s)"; from v3 on: "processingRateBytesPS": 852378
-    processing = values.amount(told("processingRate"), "$.statistics.processingRate", words)
-    reading = values.amount(told("readRate"), "$.statistics.readRate", words)
-    writing = values.amount(told("writeRate"), "$.statistics.writeRate", words)
-    transferred = values.amount(told("transferredData"), "$.statistics.transferredData", words)
+    processing = values.amount(figures("processingRate"), "$.statistics.processingRate", words)
+    reading = values.amount(figures("readRate"), "$.statistics.readRate", words)
+    writing = values.amount(figures("writeRate"), "$.statistics.writeRate", words)
+    transferred = values.amount(figures("transferredData"), "$.statistics.transferredData", words)
 
     def figure(name: str, path: str, in_text: int | None = None) -> int | None:
-        number = values.figure(told(name), path, words)
+        number = values.figure(figures(name), path, words)
         return in_text if number is None else number
 
     return SessionRecord(
@@ -132,7 +130,7 @@ def _read(document: Any, asked_for: str | None) -> SessionRecord:
         ),
         read_bytes_per_second=figure("readRateBytesPS", "$.statistics.readRateBytesPS", reading.size),
         write_bytes_per_second=figure("writeRateBytesPS", "$.statistics.writeRateBytesPS", writing.size),
-        bottleneck=values.word(told("bottleneck"), "$.statistics.bottleneck", _BOTTLENECKS, words),
+        bottleneck=values.word(figures("bottleneck"), "$.statistics.bottleneck", _BOTTLENECKS, words),
         details=values.text(get("details"), "$.details"),
         repository_uid=values.reference(get("repositoryId"), "$.repositoryId"),
         proxy_uid=values.reference(get("proxyId"), "$.proxyId"),

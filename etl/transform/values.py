@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from etl.transform.records import Verbatim, path_to
+from etl.transform.extra import Verbatim, path_to
 
 Raw = bytes | memoryview | msgspec.Raw
 """One undecoded document."""
@@ -189,6 +189,11 @@ def integer(value: Any, path: str, *, bits: int = 32) -> int | None:
     if number is None or not -limit <= number < limit:
         raise Unreadable(path, f"{_shown(value)} is not a whole number from {-limit} to {limit - 1}")
     return number
+
+
+def long_integer(value: Any, path: str) -> int | None:
+    """Read a signed whole number of 64 bits as ``integer`` does."""
+    return integer(value, path, bits=64)
 
 
 def figure(value: Any, path: str, unknown: UnknownWords) -> int | None:

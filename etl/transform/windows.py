@@ -1,8 +1,8 @@
-"""Reads a backup window into a mask of 168 hours; it must not know which of a job's windows it reads."""
+"""Reads the hours of a backup window into a mask of 168 characters."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -10,37 +10,10 @@ from etl.transform import values
 
 HOURS_A_WEEK = 168
 
-# v1 writes the hours into backupIntervalsArray, later versions into backupWindow.
-_KEYS = frozenset({"backupWindow", "backupIntervalsArray", "minuteOffset"})
-
 # What an array of plain booleans becomes in one translation of its JSON text: true -> 1, false -> 0; whatever else an
 # entry may be leaves a "?" behind.
 _HOURS = bytes({ord("t"): ord("1"), ord("f"): ord("0")}.get(each, ord("?")) for each in range(256))
 _DROPPED = b"rueals,"
-
-
-class Window(NamedTuple):
-    """A mask of 168 characters 1/0, Sunday 00:00 first (None = no mask was sent), and its offset from UTC."""
-
-    mask: str | None
-    minute_offset: int | None
-    unknown: dict[str, Any]
-
-
-_NONE = Window(None, None, {})
-
-
-def read_window(value: Any, path: str) -> Window:
-    """Read the window settings at this path, in v1's shape or the later one. Raises Unreadable."""
-    if value is None:
-        return _NONE
-    known, unknown = values.members(value, path, _KEYS)
-    hours, minute_offset = known.get("backupWindow"), known.get("minuteOffset")
-    if hours is None:
-        mask = read_mask(known.get("backupIntervalsArray"), f"{path}.backupIntervalsArray")
-    else:
-        mask = read_mask(hours, f"{path}.backupWindow")
-    return Window(mask, values.integer(minute_offset, f"{path}.minuteOffset"), unknown)
 
 
 def read_mask(value: Any, path: str) -> str | None:

@@ -96,7 +96,7 @@ class Estate:
         """Let a job refer to something that no list has shown yet."""
         with writing(self.engine) as connection:
             for field, uid in uids.items():
-                References(connection, 1, START).learn_uids(field, [uid])
+                References(connection, 1, START).look_up(field, [uid])
 
     def rows(self, table: Table) -> list[dict[str, Any]]:
         with self.engine.connect() as connection:

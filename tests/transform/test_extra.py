@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etl.transform.records import Verbatim, canonical_json, flatten_extra, leaves, nest_extra
+from etl.transform.extra import Verbatim, canonical_json, flatten_extra, leaves, nest_extra
 
 ROWS: list[tuple[dict[str, str], str]] = [
     ({}, "{}"),

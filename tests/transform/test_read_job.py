@@ -13,9 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from etl.transform import records
+from etl.transform import job_fields
+from etl.transform.job_fields import carried_fields
 from etl.transform.jobs import document_digest, read_job
-from etl.transform.records import JobRecord, Kind, Link, Rejection, carried_fields
+from etl.transform.records import JobRecord, Kind, Link, Rejection
 
 DOCUMENTS = {path.stem: path.read_bytes() for path in (Path(__file__).parent / "documents").glob("*.json")}
 UID = "93089cfa-81d6-4551-8a7b-a7290868d6f9"
@@ -262,12 +263,12 @@ def test_the_text_of_a_rejection_is_storable_and_bounded() -> None:
 def test_digest_is_blake2b_salted_with_what_decides_how_a_document_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = DOCUMENTS["v8"]
     expected = hashlib.blake2b(raw, digest_size=16, salt=b"1 backup 8").digest()
-    assert records.TRANSFORM_REVISION == 1
+    assert job_fields.TRANSFORM_REVISION == 1
     assert document_digest(raw, "backup", 8) == expected
     assert document_digest(memoryview(raw), "backup", 8) == expected
     assert document_digest(msgspec.Raw(raw), "backup", 8) == expected
     others = {document_digest(raw, "copy", 8), document_digest(raw, "backup", 7), document_digest(raw[1:], "backup", 8)}
-    monkeypatch.setattr(records, "TRANSFORM_REVISION", 2)
+    monkeypatch.setattr(job_fields, "TRANSFORM_REVISION", 2)
     others.add(document_digest(raw, "backup", 8))
     assert len(others | {expected}) == 5
 

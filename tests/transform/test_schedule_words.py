@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from etl.transform.records import Schedule, in_words
+from etl.transform.normal_form import in_words
+from etl.transform.records import Schedule
 
 
 @pytest.mark.parametrize(

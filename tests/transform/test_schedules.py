@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from etl.transform.records import Kind, Schedule
-from etl.transform.schedules import Policy, interval_minutes, read_policy
-from etl.transform.values import Unreadable
+from etl.transform.job_fields import SCHEDULE_FIELDS, carried_fields, interval_minutes
+from etl.transform.jobs import read_job
+from etl.transform.records import JobRecord, Kind, Rejection, Schedule
 
 HOURS = [True] * 168
 ALL = "1" * 168
@@ -46,10 +47,15 @@ AS_SENT = Schedule(
 )
 
 
-def policy(value: Any, kind: Kind = "backup") -> Policy:
-    words: list[tuple[str, str]] = []
-    read = read_policy(kind, value, words)
-    assert words == []
+def read_policy(kind: Kind, value: Any, version: int = 8) -> JobRecord | Rejection:
+    return read_job(kind, json.dumps({"id": "1", "schedulePolicy": value}).encode(), version)
+
+
+def policy(value: Any, kind: Kind = "backup", version: int = 8) -> JobRecord:
+    """Read a job with this policy; all its words are known."""
+    read = read_policy(kind, value, version)
+    assert isinstance(read, JobRecord), read
+    assert read.unknown_words == ()
     return read
 
 
@@ -110,17 +116,28 @@ def policy(value: Any, kind: Kind = "backup") -> Policy:
 def test_each_type_keeps_what_it_uses(sent: str | None, expected: Schedule) -> None:
     read = policy({"type": sent, **EVERYTHING})
     assert read.schedule == expected
-    assert read.as_sent == replace(AS_SENT, schedule_type=expected.schedule_type)
-    assert (read.window_minute_offset, read.periodic_window_minute_offset) == (60, 120)
+    assert (read.window_minute_offset, read.periodic_window_minute_offset) == (
+        60,
+        120 if expected.periodic_window else None,
+    )
+
+
+@pytest.mark.parametrize("sent", ["Daily", "Periodically", "ManualOnly", None])
+def test_what_was_sent_is_carried_whether_the_type_uses_it_or_not(sent: str | None) -> None:
+    also = {"window_minute_offset", "periodic_window_minute_offset", *SCHEDULE_FIELDS}
+    assert policy({"type": sent, **EVERYTHING}, version=1).carried == carried_fields("backup", 1) | also
 
 
 def test_an_unknown_type_keeps_all_that_was_sent_and_is_noted() -> None:
-    words: list[tuple[str, str]] = []
-    read = read_policy("backup", {"type": "Hourly", **EVERYTHING, "periodicallyEvery": "Minutes20"}, words)
+    read = read_policy("backup", {"type": "Hourly", **EVERYTHING, "periodicallyEvery": "Minutes20"})
+    assert isinstance(read, JobRecord)
     assert read.schedule == replace(
         AS_SENT, schedule_type="Hourly", periodically_every="Minutes20", interval_minutes=20
     )
-    assert words == [("$.schedulePolicy.type", "Hourly"), ("$.schedulePolicy.periodicallyEvery", "Minutes20")]
+    assert read.unknown_words == (
+        ("$.schedulePolicy.type", "Hourly"),
+        ("$.schedulePolicy.periodicallyEvery", "Minutes20"),
+    )
 
 
 @pytest.mark.parametrize(("enabled", "expected"), [(True, (3, 10)), (None, (3, 10)), (False, (None, None))])
@@ -131,8 +148,10 @@ def test_retry_figures_are_empty_when_retry_is_off(enabled: Any, expected: tuple
 
 
 def test_a_missing_or_partial_policy() -> None:
-    assert policy(None) == (Schedule(), Schedule(), None, None, {})
-    assert policy({}) == (Schedule(), Schedule(), None, None, {})
+    for read in (policy(None), policy({})):
+        offsets = (read.window_minute_offset, read.periodic_window_minute_offset)
+        assert (read.schedule, offsets) == (Schedule(), (None, None))
+        assert (read.carried, read.extra) == (carried_fields("backup", 8), {})
     expected = Schedule(schedule_type="Daily", is_retry_enabled=False)
     assert policy({"type": "Daily", "retryEnabled": False, "backupWindowSettings": None}).schedule == expected
 
@@ -166,10 +185,10 @@ def test_keys_we_do_not_know_are_kept_where_they_stood() -> None:
             "PeriodicallyWindowSettings": {"zone": None},
         }
     )
-    assert read.unknown == {
-        "Depth": 3,
-        "backupWindowSettings": {"grid": "hours"},
-        "periodicallyWindowSettings": {"zone": None},
+    assert read.extra == {
+        "schedulePolicy.Depth": "3",
+        "schedulePolicy.backupWindowSettings.grid": '"hours"',
+        "schedulePolicy.periodicallyWindowSettings.zone": "null",
     }
 
 
@@ -191,10 +210,9 @@ def test_keys_we_do_not_know_are_kept_where_they_stood() -> None:
         ("Hours", None),
         ("Hours0", None),
         ("Hours99999999999999", None),
-        (None, None),
     ],
 )
-def test_interval_minutes(word: str | None, minutes: int | None) -> None:
+def test_interval_minutes(word: str, minutes: int | None) -> None:
     assert interval_minutes(word) == minutes
 
 
@@ -203,6 +221,7 @@ def test_interval_minutes(word: str | None, minutes: int | None) -> None:
     [
         ("Daily", "$.schedulePolicy"),
         ([], "$.schedulePolicy"),
+        ({"backupWindowSettings": HOURS}, "$.schedulePolicy.backupWindowSettings"),
         ({"type": 5}, "$.schedulePolicy.type"),
         ({"dailyType": "x" * 256}, "$.schedulePolicy.dailyType"),
         ({"dailyTime": "25:00:00"}, "$.schedulePolicy.dailyTime"),
@@ -224,6 +243,6 @@ def test_interval_minutes(word: str | None, minutes: int | None) -> None:
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_path(sent: Any, path: str) -> None:
-    with pytest.raises(Unreadable) as caught:
-        read_policy("backup", sent, [])
-    assert caught.value.path == path
+    read = read_policy("backup", sent)
+    assert isinstance(read, Rejection)
+    assert read.json_path == path

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from etl.transform import values
-from etl.transform.records import Verbatim
+from etl.transform.extra import Verbatim
 from etl.transform.values import Unreadable
 
 

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etl.transform.records import Verbatim
+from etl.transform.extra import Verbatim
+from etl.transform.jobs import read_job
+from etl.transform.records import JobRecord
 from etl.transform.values import Unreadable
-from etl.transform.windows import read_mask, read_window
+from etl.transform.windows import read_mask
 
 HOURS: list[Any] = [True] * 100 + [False] * 68
 MASK = "1" * 100 + "0" * 68
 
 
+def window_of(settings: Any) -> tuple[str | None, int | None, Mapping[str, str]]:
+    """Read a job with these window settings: mask, offset, unknown fields."""
+    raw = json.dumps({"id": "1", "schedulePolicy": {"backupWindowSettings": settings}}).encode()
+    read = read_job("backup", raw, 8)
+    assert isinstance(read, JobRecord), read
+    return read.schedule.window, read.window_minute_offset, read.extra
+
+
 def test_a_window_in_both_shapes() -> None:
-    assert read_window({"backupWindow": HOURS, "minuteOffset": 120}, "$") == (MASK, 120, {})
-    assert read_window({"BackupIntervalsArray": HOURS, "MinuteOffset": "-60"}, "$") == (MASK, -60, {})
-    assert read_window({"backupWindow": None, "minuteOffset": None, "new": 1}, "$") == (None, None, {"new": 1})
-    assert read_window({}, "$") == (None, None, {})
-    assert read_window(None, "$") == (None, None, {})
+    assert window_of({"backupWindow": HOURS, "minuteOffset": 120}) == (MASK, 120, {})
+    assert window_of({"BackupIntervalsArray": HOURS, "MinuteOffset": "-60"}) == (MASK, -60, {})
+    new = {"schedulePolicy.backupWindowSettings.new": "1"}
+    assert window_of({"backupWindow": None, "minuteOffset": None, "new": 1}) == (None, None, new)
+    assert window_of({}) == (None, None, {})
+    assert window_of(None) == (None, None, {})
 
 
 def test_text_booleans() -> None:
@@ -72,7 +85,3 @@ def test_an_entry_that_is_no_boolean_is_refused_with_its_index(entry: Any, shown
 def test_what_is_no_array_is_refused() -> None:
     with pytest.raises(Unreadable, match=r"^\$.w: the hours of a window are not an array$"):
         read_mask("1" * 168, "$.w")
-    with pytest.raises(Unreadable, match=r"^\$.w: an array is not an object$"):
-        read_window(HOURS, "$.w")
-    with pytest.raises(Unreadable, match=r"^\$.w.minuteOffset: 2147483648 is not a whole number"):
-        read_window({"backupWindow": HOURS, "minuteOffset": 2147483648}, "$.w")

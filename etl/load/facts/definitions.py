@@ -12,7 +12,8 @@ from sqlalchemy import Connection, RowMapping, select
 
 from etl.derive import hours
 from etl.load.bulk import batches, is_among
-from etl.transform.records import SCHEDULE_FIELDS, Schedule
+from etl.transform.job_fields import SCHEDULE_FIELDS
+from etl.transform.records import Schedule
 from etl.warehouse.tables import backup_window, job_change, job_version, schedule
 
 _window = backup_window.alias("fact_window")

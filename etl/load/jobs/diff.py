@@ -13,30 +13,26 @@ from typing import Any, NamedTuple
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from etl.transform.records import (
+from etl.transform.job_fields import (
     DEFINITION_FIELDS,
-    PATH_SINCE_REVISION,
+    FIELD_NAMED,
+    FIELDS,
+    PATHS_OF_NEWER_FIELDS,
     SCHEDULE_FIELDS,
     STATUS_FIELDS,
     TRANSFORM_REVISION,
-    JobRecord,
-    Kind,
-    Link,
-    Schedule,
-    in_normal_form,
     known_fields,
     version_bit,
 )
+from etl.transform.normal_form import in_normal_form
+from etl.transform.records import JobRecord, Kind, Link, Schedule
 
 ALL_ALLOWED = "1" * 168
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
-_WINDOWS = (
-    ("is_window_enabled", "window"),
-    ("is_periodic_window_enabled", "periodic_window"),
-)
+_MASKS = tuple(each.name for each in FIELDS if each.refers_to == "backup_window")
+_WINDOWS = tuple((f"is_{mask}_enabled", mask) for mask in _MASKS)
 _WINDOW_FIELDS = frozenset(name for pair in _WINDOWS for name in pair)
 _PLAIN_SCHEDULE_FIELDS = tuple(name for name in SCHEDULE_FIELDS if name not in _WINDOW_FIELDS)
-_VOLATILE_AFTER = 3  # changes in as many observations in a row (H7)
 
 _definition_of = attrgetter(*DEFINITION_FIELDS)
 _status_of = attrgetter(*STATUS_FIELDS)
@@ -47,7 +43,7 @@ Extra = Mapping[str, str]
 class Definition(Struct, frozen=True, gc=False):
     """What a job is set to do (H1), who has read it, and the unknown fields by API version."""
 
-    values: Mapping[str, str | bool | None]
+    values: Mapping[str, Any]
     schedule: Schedule
     read_by: int
     extras: Mapping[int, Extra] = field(default_factory=dict)
@@ -100,12 +96,12 @@ class JobDiff(Struct, frozen=True, gc=False):
     status: Status
     opens_version: bool
     opens_status: bool
-    fills_version: bool
-    fills_status: bool
-    fills_extra: bool
-    changes: tuple[FieldChange, ...]
-    volatile: tuple[str, ...]
     links_changed: bool
+    fills_version: bool = False
+    fills_status: bool = False
+    fills_extra: bool = False
+    changes: tuple[FieldChange, ...] = ()
+    volatile: tuple[str, ...] = ()
 
     @property
     def version_number(self) -> int:
@@ -117,7 +113,7 @@ class JobDiff(Struct, frozen=True, gc=False):
         return self.opens_version or self.opens_status
 
     @property
-    def tells_more(self) -> bool:
+    def completes_version(self) -> bool:
         """Whether the open version, completed in place, has other values than before."""
         before = self.known.definition if self.known else None
         if before is None or not self.fills_version:
@@ -160,11 +156,6 @@ def _job(known: KnownJob | None, record: JobRecord, context: Context) -> JobDiff
             status=_new_status(record, bit),
             opens_version=True,
             opens_status=True,
-            fills_version=False,
-            fills_status=False,
-            fills_extra=False,
-            changes=(),
-            volatile=(),
             links_changed=True,
         )
     definition, changes, fills_version, fills_extra = _compare_definition(known, known.definition, record, context)
@@ -203,22 +194,22 @@ def _first_definition(record: JobRecord, context: Context, bit: int) -> Definiti
 def _compare_definition(
     known: KnownJob, old: Definition, record: JobRecord, context: Context
 ) -> tuple[Definition, tuple[FieldChange, ...], bool, bool]:
-    """Return the definition that holds now, what changed, and whether fields or the extra were merely learned."""
+    """Return the definition that holds now, what changed, and whether fields or the extra are merely filled in."""
     bit = version_bit(record.api_version)
     knows = known_fields(record.kind, old.read_by, known.transform_revision)
-    values, changed = _merge_values(old, record, knows)
+    values, changed = _merge_values(DEFINITION_FIELDS, old.values, record, knows)
     schedule, changed_policy = _merge_schedule(old.schedule, record, knows)
-    extras, extra_changes, learned_extra = _merge_extra(old, record, context)
+    extras, extra_changes, fills_extra = _merge_extra(old, record, context)
     readers = _readers(known, old.read_by)
     if not (changed or changed_policy or extra_changes):
         read_by = readers | bit
-        learned = read_by != old.read_by or schedule != old.schedule or values != old.values
-        return Definition(values, schedule, read_by, extras), (), learned, learned_extra
+        fills = read_by != old.read_by or schedule != old.schedule or values != old.values
+        return Definition(values, schedule, read_by, extras), (), fills, fills_extra
     # Values that this reading does not carry are inherited, and with them their readers; but what the old type
     # of schedule left empty is no knowledge of the new type's fields.
     read_by = bit if schedule.schedule_type != old.schedule.schedule_type else readers | bit
     changes = (
-        *_value_changes(old, values, knows, context),
+        *(_value_change(name, old.values[name], values[name], context) for name in changed),
         *_schedule_changes(old.schedule, schedule, changed_policy),
         *extra_changes,
     )
@@ -231,20 +222,19 @@ def _readers(known: KnownJob, read_by: int) -> int:
 
 
 def _merge_values(
-    old: Definition, record: JobRecord, knows: frozenset[str]
-) -> tuple[Mapping[str, str | bool | None], bool]:
+    names: tuple[str, ...], old: Mapping[str, Any], record: JobRecord, knows: frozenset[str]
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Return the values that hold now, and the names of those that changed rather than are read for the first time."""
     carried = record.carried
-    merged = {name: getattr(record, name) if name in carried else old.values[name] for name in DEFINITION_FIELDS}
-    if merged == old.values:
-        return old.values, False
-    return merged, any(
-        merged[name] != old.values[name] and (name in knows or old.values[name] is not None)
-        for name in DEFINITION_FIELDS
-    )
+    merged = {name: getattr(record, name) if name in carried else old[name] for name in names}
+    if merged == old:
+        return old, []
+    changed = [name for name in names if merged[name] != old[name] and (name in knows or old[name] is not None)]
+    return merged, changed
 
 
 def _merge_schedule(old: Schedule, record: JobRecord, knows: frozenset[str]) -> tuple[Schedule, frozenset[str]]:
-    """Return the policy that holds now, and the names of the fields that changed rather than were learned."""
+    """Return the policy that holds now, and the names of the fields that changed, as in ``_merge_values``."""
     new = record.schedule
     if new == old:
         return old, frozenset()
@@ -302,9 +292,8 @@ def _merge_extra(
     What one version showed to have changed, the others may show too: that is the same change, not a second one.
     """
     version = record.api_version
-    left_out = context.volatile | PATH_SINCE_REVISION.keys()
-    new = _without(record.extra, left_out)
-    others = {each: _without(extra, left_out) for each, extra in definition.extras.items()}
+    new = _without(record.extra, context.volatile)
+    others = {each: _without(extra, _left_out(extra, context)) for each, extra in definition.extras.items()}
     stored = others.pop(version, None)
     merged = {**others, version: new} if new else others
     if new == (stored or {}):
@@ -331,6 +320,11 @@ def _followed(extra: Extra, changes: Iterable[FieldChange]) -> Extra:
     return {path: text for path, text in followed.items() if text is not None}
 
 
+def _left_out(extra: Extra, context: Context) -> Set[str]:
+    """Name the paths of a stored extra that say nothing: volatile ones, and what the transform reads as a field now."""
+    return {path for path in extra if path in context.volatile or path.lower() in PATHS_OF_NEWER_FIELDS}
+
+
 def _without(extra: Extra, left_out: Set[str]) -> Extra:
     if not extra or not left_out:
         return extra
@@ -355,38 +349,25 @@ def _new_status(record: JobRecord, bit: int) -> Status:
 
 
 def _compare_status(known: KnownJob, record: JobRecord, bit: int) -> tuple[Status, bool, bool]:
-    """Return the status that holds now, whether it begins a new interval, whether the open row merely learns."""
+    """Return the status that holds now, whether it begins a new interval, whether it fills the open row in."""
     old = known.status
     if old is None:
         return _new_status(record, bit), True, False
     knows = known_fields(record.kind, old.read_by, known.transform_revision)
-    merged = dict(old.values)
-    for name in STATUS_FIELDS:
-        if name not in record.carried:
-            continue
-        before, after = merged[name], getattr(record, name)
-        if before != after and (name in knows or before is not None):
-            return _new_status(record, bit), True, False
-        merged[name] = after
+    values, changed = _merge_values(STATUS_FIELDS, old.values, record, knows)
+    if changed:
+        return _new_status(record, bit), True, False
     read_by = _readers(known, old.read_by) | bit
-    return Status(merged, read_by), False, read_by != old.read_by or merged != old.values
+    return Status(values, read_by), False, read_by != old.read_by or values != old.values
 
 
 # Changes as text -----------------------------------------------------------------------------------------------
 
 
-def _value_changes(
-    old: Definition, values: Mapping[str, str | bool | None], knows: frozenset[str], context: Context
-) -> Iterable[FieldChange]:
-    for name in DEFINITION_FIELDS:
-        before, after = old.values[name], values[name]
-        if before != after and (name in knows or before is not None):
-            if name.endswith("_uid"):
-                yield FieldChange(
-                    name.removesuffix("_uid"), _reference(name, before, context), _reference(name, after, context)
-                )
-            else:
-                yield FieldChange(name, _text(before), _text(after))
+def _value_change(name: str, old: Any, new: Any, context: Context) -> FieldChange:
+    if FIELD_NAMED[name].refers_to is None:
+        return FieldChange(name, _text(old), _text(new))
+    return FieldChange(name.removesuffix("_uid"), _reference(name, old, context), _reference(name, new, context))
 
 
 def _schedule_changes(old: Schedule, new: Schedule, changed: frozenset[str]) -> Iterable[FieldChange]:
@@ -394,7 +375,7 @@ def _schedule_changes(old: Schedule, new: Schedule, changed: frozenset[str]) -> 
         before, after = getattr(old, name), getattr(new, name)
         if name not in changed or before == after:
             continue
-        if name in ("window", "periodic_window"):
+        if name in _MASKS:
             yield from _window_changes(name, before, after)
         else:
             yield FieldChange(f"schedule.{name}", _text(before), _text(after))
@@ -408,11 +389,11 @@ def _window_changes(name: str, before: str | None, after: str | None) -> Iterabl
             yield FieldChange(f"{name}.{weekday}", old, new)
 
 
-def _reference(name: str, uid: str | bool | None, context: Context) -> str | None:
+def _reference(name: str, uid: str | None, context: Context) -> str | None:
     """Write a reference as ``name (uid)``; just ``(uid)`` while the name is unknown."""
     if uid is None:
         return None
-    return f"{context.names.get((name, str(uid))) or ''} ({uid})".strip()
+    return f"{context.names.get((name, uid)) or ''} ({uid})".strip()
 
 
 def _text(value: str | bool | int | None) -> str | None:

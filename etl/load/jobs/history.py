@@ -15,16 +15,12 @@ from msgspec.structs import astuple
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, select, update
 
 from etl.load.bulk import Row, batches, insert_missing, insert_rows, insert_tuples, is_among, update_rows, update_where
-from etl.load.jobs.diff import Changes, Context, JobDiff, KnownJob, diff
-from etl.load.jobs.known import complete_at, has_jobs, job_ids, json_path, known_jobs, volatile_paths
-from etl.load.references import References, number
-from etl.transform.records import (
-    STREAM_OF_KIND,
-    TRANSFORM_REVISION,
-    JobRecord,
-    Kind,
-    nest_extra,
-)
+from etl.load.jobs.diff import Changes, Context, JobDiff, KnownJob, Status, diff
+from etl.load.jobs.known import has_jobs, job_ids, json_path, known_jobs, last_listed_at, volatile_paths
+from etl.load.references import REFERENCES, References, number
+from etl.transform.extra import nest_extra
+from etl.transform.job_fields import CURRENT_FIELDS, DEFINITION_FIELDS, FIELD_NAMED, TRANSFORM_REVISION
+from etl.transform.records import STREAM_OF_KIND, JobRecord, Kind
 from etl.warehouse.tables import (
     job,
     job_change,
@@ -36,6 +32,9 @@ from etl.warehouse.tables import (
     volatile_field,
 )
 from etl.warehouse.types import UtcDateTime
+
+_COLUMNS = tuple((name, FIELD_NAMED[name].column, name in REFERENCES) for name in DEFINITION_FIELDS)
+_OF_JOBS = tuple(name for name, target in REFERENCES.items() if target is job)
 
 
 @dataclass(slots=True)
@@ -54,23 +53,23 @@ class JobHistory:
     def __init__(self, connection: Connection, server_id: int, run_id: int, kind: Kind, observed_at: datetime) -> None:
         self._connection = connection
         self._server_id, self._run_id, self._kind, self._observed_at = server_id, run_id, kind, observed_at
-        self.whole_walk_at = complete_at(connection, server_id, kind)
+        self.listed_at = last_listed_at(connection, server_id, kind)
         self._has_jobs = has_jobs(connection, server_id, kind)
         self._volatile = volatile_paths(connection, server_id, kind)
         self._references = References(connection, server_id, observed_at)
         self.counts = Counts()
-        self.completed: set[int] = set()  # jobs of whose open version a reading has told more (H5)
+        self.completed: set[int] = set()  # jobs whose open version a reading has completed in place (H5)
 
     def compare(self, records: Sequence[JobRecord], gone: Collection[str] = ()) -> Changes:
         """Compare one batch with what is known; stubs of what the records refer to are made on the way."""
-        self._references.learn(records, ())
+        self._references.look_up_all(records, ())
         # In a first pass all are new; but a job that names another one has just made a stub of it.
-        self._has_jobs = self._has_jobs or any(record.parent_job_uid for record in records)
+        self._has_jobs = self._has_jobs or any(getattr(record, name) for record in records for name in _OF_JOBS)
         known: Mapping[str, KnownJob] = {}
         if self._has_jobs:
             uids = [*(record.job_uid for record in records), *gone]
-            known = known_jobs(self._connection, self._server_id, self._kind, uids, self.whole_walk_at)
-            self._references.learn((), [each.definition for each in known.values() if each.definition])
+            known = known_jobs(self._connection, self._server_id, self._kind, uids, self.listed_at)
+            self._references.look_up_all((), [each.definition for each in known.values() if each.definition])
         return diff(known, records, gone, Context(self._volatile, self._references.names))
 
     def write(self, changes: Changes) -> None:
@@ -85,10 +84,10 @@ class JobHistory:
         self._write_links(changes.seen, job_ids)
         self._write_volatile(changes.seen)
 
-    def close(self, *, is_whole: bool, seen: Collection[str], held: Collection[str] = ()) -> None:
-        """Note what was observed (H9): ``seen`` were read now; ``held`` were listed or missing, but not read.
+    def close(self, *, is_complete: bool, seen: Collection[str], unresolved: Collection[str] = ()) -> None:
+        """Note what was observed (H9): ``seen`` were read now; ``unresolved`` were listed or missing, but not read.
 
-        After a whole walk the walk's instant speaks for every job but the held ones; otherwise each job seen
+        The instant of a complete listing speaks for every job but the unresolved ones; otherwise each job seen
         carries its own.
         """
         conditions = (job.c.server_id == self._server_id, job.c.kind == self._kind, job.c.removed_at.is_(None))
@@ -96,14 +95,14 @@ class JobHistory:
             "observed_at": self._observed_at,
             "observed_epoch": int(self._observed_at.timestamp()),
         }
-        if is_whole:
+        if is_complete:
             moved[f"{STREAM_OF_KIND[self._kind]}_complete_at"] = self._observed_at
             own = self._connection.execute(
                 select(job.c.id, job.c.job_uid).where(*conditions, job.c.last_seen_at.is_not(None))
             )
-            observed = [identifier for identifier, uid in own if uid not in held]
+            observed = [identifier for identifier, uid in own if uid not in unresolved]
             update_where(self._connection, job, job.c.id, observed, {"last_seen_at": None})
-            self._mark(held, {"last_seen_at": self.whole_walk_at}, *conditions, job.c.last_seen_at.is_(None))
+            self._mark(unresolved, {"last_seen_at": self.listed_at}, *conditions, job.c.last_seen_at.is_(None))
         else:
             self._mark(seen, {"last_seen_at": self._observed_at}, *conditions)
         self._connection.execute(update(server).where(server.c.id == self._server_id).values(**moved))
@@ -130,7 +129,7 @@ class JobHistory:
         ended = {"valid_to": self._observed_at, "is_current": 0, "open_key": None, "closed_by_run_id": self._run_id}
         _update(self._connection, job_status, [known.status_id for known in statuses if known], ended)
         _update(self._connection, job_version, [known.version_id for known in versions if known], ended)
-        last_seen = func.coalesce(job.c.last_seen_at, literal(self.whole_walk_at, UtcDateTime()))
+        last_seen = func.coalesce(job.c.last_seen_at, literal(self.listed_at, UtcDateTime()))
         gone = {"removed_at": self._observed_at, "changed_at": self._observed_at, "last_seen_at": last_seen}
         _update(self._connection, job, [known.id for known in changes.gone], gone)
 
@@ -141,17 +140,9 @@ class JobHistory:
         rows = {}
         for each in seen:
             values = each.definition.values
-            rows[each.record.job_uid] = {
-                "name": values["name"],
-                "description": values["description"],
-                "backup_type": values["backup_type"],
-                "is_enabled": number(values["is_enabled"]),
-                "schedule_id": schedules.get(each.definition.schedule),
-                "organization_id": find("organization_uid", values["organization_uid"]),
-                "repository_id": find("repository_uid", values["repository_uid"]),
-                "proxy_id": find("proxy_uid", values["proxy_uid"]),
-                "parent_job_id": find("parent_job_uid", values["parent_job_uid"]),
-            }
+            row = rows[each.record.job_uid] = {"schedule_id": schedules.get(each.definition.schedule)}
+            for name, column, is_reference in _COLUMNS:
+                row[column] = find(name, values[name]) if is_reference else number(values[name])
         return rows
 
     def _write_jobs(self, seen: Sequence[JobDiff], definitions: Mapping[str, Row]) -> Mapping[str, int]:
@@ -163,7 +154,7 @@ class JobHistory:
             "first_seen_at": self._observed_at,
             "changed_at": self._observed_at,
             # As mark_changed does: to mark every new row afterwards takes as long as to insert it.
-            "derive_from_at": min(self._observed_at, self.whole_walk_at or self._observed_at),
+            "derive_from_at": min(self._observed_at, self.listed_at or self._observed_at),
         }
         insert_rows(
             self._connection,
@@ -192,10 +183,10 @@ class JobHistory:
         return {
             "version_number": each.version_number,
             **definitions[record.job_uid],
-            **each.status.values,
+            **_status_row(each.status),
             "last_run_epoch": _epoch(each.status.values["last_run_at"]),
             "extra": nest_extra(record.extra) if record.extra else None,
-            "e_tag": record.e_tag,
+            **{name: number(getattr(record, name)) for name in CURRENT_FIELDS},
             "api_version": f"v{record.api_version}",
             "transform_revision": TRANSFORM_REVISION,
             "document_digest": record.digest,
@@ -232,16 +223,23 @@ class JobHistory:
                 for identifier, each in filled
             ],
         )
-        self.completed |= {each.known.id for _, each in filled if each.known and each.tells_more}
+        self.completed |= {each.known.id for _, each in filled if each.known and each.completes_version}
         ids = {each.known.id: each.known.version_id for each in seen if each.known and each.known.version_id}
         for batch in batches([job_ids[each.record.job_uid] for each in opened]):
             found = select(job_version.c.job_id, job_version.c.id).where(
                 is_among(self._connection, job_version.c.job_id, batch), job_version.c.is_current == 1
             )
             ids.update((job_id, identifier) for job_id, identifier in self._connection.execute(found))
-        learned = [each for each in seen if each.fills_extra]
-        versions = {f"v{each.record.api_version}" for each in learned}
-        for batch in batches([ids[job_ids[each.record.job_uid]] for each in learned]):
+        self._write_extras(seen, job_ids, ids)
+        return ids
+
+    def _write_extras(
+        self, seen: Sequence[JobDiff], job_ids: Mapping[str, int], version_ids: Mapping[int, int]
+    ) -> None:
+        """Write the unknown fields of new versions, and those that an API version shows of an open one first (H5)."""
+        filled = [each for each in seen if each.fills_extra]
+        versions = {f"v{each.record.api_version}" for each in filled}
+        for batch in batches([version_ids[job_ids[each.record.job_uid]] for each in filled]):
             self._connection.execute(
                 delete(job_version_extra).where(
                     is_among(self._connection, job_version_extra.c.job_version_id, batch),
@@ -250,16 +248,16 @@ class JobHistory:
             )
         extras = [
             {
-                "job_version_id": ids[job_ids[each.record.job_uid]],
+                "job_version_id": version_ids[job_ids[each.record.job_uid]],
                 "api_version": f"v{version}",
                 "extra": nest_extra(extra),
             }
-            for each in (*opened, *learned)
+            for each in seen
+            if each.opens_version or each.fills_extra
             for version, extra in each.definition.extras.items()
             if extra and (each.opens_version or version == each.record.api_version)
         ]
         insert_rows(self._connection, job_version_extra, extras)
-        return ids
 
     def _open_row(self) -> Row:
         return {
@@ -278,13 +276,13 @@ class JobHistory:
             if each.opens_status:
                 job_id = job_ids[each.record.job_uid]
                 owner = {"job_id": job_id, "job_version_id": version_ids[job_id]}
-                rows.append({**owner, **open_row, **each.status.values, "read_by": each.status.read_by})
+                rows.append({**owner, **open_row, **_status_row(each.status), "read_by": each.status.read_by})
         insert_rows(self._connection, job_status, rows)
         update_rows(
             self._connection,
             job_status,
             [
-                {"id": each.known.status_id, **each.status.values, "read_by": each.status.read_by}
+                {"id": each.known.status_id, **_status_row(each.status), "read_by": each.status.read_by}
                 for each in seen
                 if each.known and each.fills_status
             ],
@@ -356,6 +354,10 @@ class JobHistory:
             "json_path",
         )
         self.counts.volatile += tuple(sorted(found))
+
+
+def _status_row(status: Status) -> Row:
+    return {name: number(value) for name, value in status.values.items()}
 
 
 def _epoch(at: datetime | None) -> int | None:

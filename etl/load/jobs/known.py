@@ -3,77 +3,69 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, exists, select
+from sqlalchemy import Connection, FromClause, Row, Select, exists, select
 
 from etl.load.bulk import find_rows, is_among
 from etl.load.jobs.diff import Definition, Extra, KnownJob, Status
-from etl.transform.records import SCHEDULE_FIELDS, STATUS_FIELDS, STREAM_OF_KIND, Kind, Link, Schedule, flatten_extra
+from etl.load.references import REFERENCES, SCHEDULE_COLUMNS, join_windows, schedule_of
+from etl.transform.extra import flatten_extra
+from etl.transform.job_fields import DEFINITION_FIELDS, FIELD_NAMED, FIELDS, SCHEDULE_FIELDS, STATUS_FIELDS
+from etl.transform.records import STREAM_OF_KIND, Kind, Link
 from etl.warehouse.tables import (
-    backup_window,
     job,
     job_change,
     job_link,
     job_status,
     job_version,
     job_version_extra,
-    organization,
-    proxy,
-    repository,
     schedule,
     server,
     volatile_field,
 )
 
-_window = backup_window.alias("known_window")
-_periodic_window = backup_window.alias("known_periodic_window")
-_parent = job.alias("known_parent")
-_plain_schedule = tuple(name for name in SCHEDULE_FIELDS if name not in ("window", "periodic_window"))
-_flags = tuple(name for name in SCHEDULE_FIELDS if name.startswith("is_"))
-
-_KNOWN = (
-    select(
-        job.c.id,
-        job.c.job_uid,
-        job.c.removed_at,
-        job.c.last_seen_at,
-        job.c.transform_revision,
-        job_version.c.id.label("version_id"),
-        job_version.c.version_number,
-        job_version.c.name,
-        job_version.c.description,
-        job_version.c.backup_type,
-        job_version.c.is_enabled,
-        job_version.c.read_by,
-        organization.c.organization_uid,
-        repository.c.repository_uid,
-        proxy.c.proxy_uid,
-        _parent.c.job_uid.label("parent_job_uid"),
-        *(schedule.c[name] for name in _plain_schedule),
-        _window.c.allowed_mask.label("window"),
-        _periodic_window.c.allowed_mask.label("periodic_window"),
-        job_status.c.id.label("status_id"),
-        job_status.c.read_by.label("status_read_by"),
-        *(job_status.c[name].label(f"status_{name}") for name in STATUS_FIELDS),
-    )
-    .select_from(job)
-    .outerjoin(
-        job_version,
-        and_(job_version.c.job_id == job.c.id, job_version.c.version_number == job.c.version_number),
-    )
-    .outerjoin(schedule, schedule.c.id == job_version.c.schedule_id)
-    .outerjoin(_window, _window.c.id == schedule.c.window_id)
-    .outerjoin(_periodic_window, _periodic_window.c.id == schedule.c.periodic_window_id)
-    .outerjoin(organization, organization.c.id == job_version.c.organization_id)
-    .outerjoin(repository, repository.c.id == job_version.c.repository_id)
-    .outerjoin(proxy, proxy.c.id == job_version.c.proxy_id)
-    .outerjoin(_parent, _parent.c.id == job_version.c.parent_job_id)
-    .outerjoin(job_status, and_(job_status.c.job_id == job.c.id, job_status.c.is_current == 1))
+_TARGETS = {field: target.alias(f"known_{field}") for field, target in REFERENCES.items()}
+_definition_columns = [
+    _TARGETS[name].c[f"{REFERENCES[name].name}_uid"].label(name) if name in _TARGETS else job_version.c[name]
+    for name in DEFINITION_FIELDS
+]
+_status_columns = [job_status.c[name] for name in STATUS_FIELDS]
+_own_columns = (
+    job.c.id,
+    job.c.job_uid,
+    job.c.removed_at,
+    job.c.last_seen_at,
+    job.c.transform_revision,
+    job_version.c.id.label("version_id"),
+    job_version.c.version_number,
+    job_version.c.read_by,
+    job_status.c.id.label("status_id"),
+    job_status.c.read_by.label("status_read_by"),
 )
+_FLAGS = tuple(each.name for each in FIELDS if each.is_flag and each.role in ("definition", "status"))
+
+
+def _statement() -> Select[Any]:
+    of_job = job_version.c.job_id == job.c.id
+    joined: FromClause = (
+        job.outerjoin(job_version, of_job & (job_version.c.version_number == job.c.version_number))
+        .outerjoin(schedule, schedule.c.id == job_version.c.schedule_id)
+        .outerjoin(job_status, (job_status.c.job_id == job.c.id) & (job_status.c.is_current == 1))
+    )
+    for field, target in _TARGETS.items():
+        joined = joined.outerjoin(target, target.c.id == job_version.c[FIELD_NAMED[field].column])
+    columns = (*_own_columns, *_definition_columns, *SCHEDULE_COLUMNS, *_status_columns)
+    return select(*columns).select_from(join_windows(joined))
+
+
+_KNOWN = _statement()
+_OF_DEFINITION = slice(len(_own_columns), len(_own_columns) + len(DEFINITION_FIELDS))
+_OF_SCHEDULE = slice(_OF_DEFINITION.stop, _OF_DEFINITION.stop + len(SCHEDULE_FIELDS))
+_OF_STATUS = slice(_OF_SCHEDULE.stop, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +95,11 @@ def present_jobs(connection: Connection, server_id: int, kind: Kind) -> Present:
     return Present(frozenset(uid_of_digest.values()), uid_of_digest)
 
 
-def complete_at(connection: Connection, server_id: int, kind: Kind) -> datetime | None:
-    """Return the observation instant of the last whole walk over the jobs of this kind (H9)."""
-    whole: datetime | None = connection.scalar(
-        select(server.c[f"{STREAM_OF_KIND[kind]}_complete_at"]).where(server.c.id == server_id)
-    )
-    return whole
+def last_listed_at(connection: Connection, server_id: int, kind: Kind) -> datetime | None:
+    """Return the observation instant of the last complete listing of the jobs of this kind (H9)."""
+    column = server.c[f"{STREAM_OF_KIND[kind]}_complete_at"]
+    listed_at: datetime | None = connection.scalar(select(column).where(server.c.id == server_id))
+    return listed_at
 
 
 def volatile_paths(connection: Connection, server_id: int, kind: Kind) -> frozenset[str]:
@@ -139,63 +130,58 @@ def job_ids(connection: Connection, server_id: int, kind: Kind, uids: Collection
 
 
 def known_jobs(
-    connection: Connection, server_id: int, kind: Kind, uids: Sequence[str], whole_walk_at: datetime | None
+    connection: Connection, server_id: int, kind: Kind, uids: Sequence[str], listed_at: datetime | None
 ) -> dict[str, KnownJob]:
-    """Read jobs by uid, with latest version, open status, links and unknown fields: a fixed number of statements."""
+    """Read jobs by uid, with latest version, open status, links and unknown fields: a fixed number of statements.
+
+    ``listed_at`` is the instant of the last complete listing, which speaks for jobs without an instant of their own.
+    """
     ids = list(job_ids(connection, server_id, kind, uids).values())
     if not ids:
         return {}
-    rows = connection.execute(_KNOWN.where(is_among(connection, job.c.id, ids))).mappings().all()
-    extras = _extras(connection, [row["version_id"] for row in rows if row["version_id"] is not None])
-    links = _links(connection, [row["id"] for row in rows])
-    observed = {at for row in rows if (at := row["last_seen_at"] or whole_walk_at) is not None}
-    running = _running_changes(connection, [row["id"] for row in rows], observed)
+    rows = connection.execute(_KNOWN.where(is_among(connection, job.c.id, ids))).all()
+    extras = _extras(connection, [row.version_id for row in rows if row.version_id is not None])
+    links = _links(connection, [row.id for row in rows])
+    observed = {at for row in rows if (at := row.last_seen_at or listed_at) is not None}
+    running = _running_changes(connection, [row.id for row in rows], observed)
     known = {}
     for row in rows:
-        observed_at = row["removed_at"] or row["last_seen_at"] or whole_walk_at
-        known[row["job_uid"]] = KnownJob(
-            id=row["id"],
+        observed_at = row.removed_at or row.last_seen_at or listed_at
+        known[row.job_uid] = KnownJob(
+            id=row.id,
             kind=kind,
-            job_uid=row["job_uid"],
-            is_present=row["removed_at"] is None,
-            observed_at=observed_at if row["version_id"] is not None else None,
-            version_id=row["version_id"],
-            version_number=row["version_number"] or 0,
-            definition=_definition(row, extras.get(row["version_id"], {})),
-            status_id=row["status_id"],
+            job_uid=row.job_uid,
+            is_present=row.removed_at is None,
+            observed_at=observed_at if row.version_id is not None else None,
+            version_id=row.version_id,
+            version_number=row.version_number or 0,
+            definition=_definition(row, extras.get(row.version_id, {})),
+            status_id=row.status_id,
             status=_status(row),
-            transform_revision=row["transform_revision"] or 0,
-            links=frozenset(links.get(row["id"], ())),
-            running_changes=frozenset(running.get((row["id"], observed_at), ())),
+            transform_revision=row.transform_revision or 0,
+            links=frozenset(links.get(row.id, ())),
+            running_changes=frozenset(running.get((row.id, observed_at), ())),
         )
     return known
 
 
-def _definition(row: RowMapping, extras: Mapping[int, Extra]) -> Definition | None:
-    if row["version_id"] is None:
+def _definition(row: Row[Any], extras: Mapping[int, Extra]) -> Definition | None:
+    if row.version_id is None:
         return None
-    values = {
-        "name": row["name"],
-        "description": row["description"],
-        "backup_type": row["backup_type"],
-        "is_enabled": _yes_or_no(row["is_enabled"]),
-        "organization_uid": row["organization_uid"],
-        "repository_uid": row["repository_uid"],
-        "proxy_uid": row["proxy_uid"],
-        "parent_job_uid": row["parent_job_uid"],
-    }
-    policy: dict[str, Any] = {name: _yes_or_no(row[name]) if name in _flags else row[name] for name in SCHEDULE_FIELDS}
-    return Definition(values, Schedule(**policy), row["read_by"], extras)
+    values = _values(DEFINITION_FIELDS, row[_OF_DEFINITION])
+    return Definition(values, schedule_of(tuple(row[_OF_SCHEDULE])), row.read_by, extras)
 
 
-def _status(row: RowMapping) -> Status | None:
-    if row["status_id"] is None:
-        return None
-    return Status({name: row[f"status_{name}"] for name in STATUS_FIELDS}, row["status_read_by"])
+def _status(row: Row[Any]) -> Status | None:
+    return None if row.status_id is None else Status(_values(STATUS_FIELDS, row[_OF_STATUS]), row.status_read_by)
 
 
-def _yes_or_no(value: int | None) -> bool | None:
-    return None if value is None else bool(value)
+def _values(names: Sequence[str], row: Iterable[Any]) -> dict[str, Any]:
+    values = dict(zip(names, row, strict=True))
+    for name in _FLAGS:
+        if values.get(name) is not None:
+            values[name] = bool(values[name])
+    return values
 
 
 def _extras(connection: Connection, version_ids: Sequence[int]) -> dict[int, dict[int, Extra]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,16 +12,9 @@ from msgspec.structs import replace
 
 from etl.load.jobs import diff as comparison
 from etl.load.jobs.diff import Changes, Context, Definition, FieldChange, JobDiff, KnownJob, Status, diff
-from etl.transform import records
-from etl.transform.records import (
-    SCHEDULE_FIELDS,
-    JobRecord,
-    Kind,
-    Link,
-    Schedule,
-    carried_fields,
-    known_fields,
-)
+from etl.transform import job_fields
+from etl.transform.job_fields import FIELD_NAMED, SCHEDULE_FIELDS, carried_fields, known_fields
+from etl.transform.records import JobRecord, Kind, Link, Schedule
 
 UID = "93089cfa-81d6-4551-8a7b-a7290868d6f9"
 ORGANIZATION = "357c6d0d-70b7-4c59-8285-76be5ac9c136"
@@ -111,7 +105,7 @@ def stored(found: JobDiff, **changes: Any) -> KnownJob:
         definition=replace(found.definition, extras=extras),
         status_id=700,
         status=found.status,
-        transform_revision=records.TRANSFORM_REVISION,
+        transform_revision=job_fields.TRANSFORM_REVISION,
         links=frozenset(found.record.links),
     )
     return replace(known, **changes)
@@ -795,10 +789,11 @@ def test_h10_fields_that_are_only_learned_have_no_row_beside_those_that_changed(
 @pytest.fixture
 def newer_transform(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second revision of the transform, which learned to read offset_minutes, last_backup_at and ``tier``."""
-    monkeypatch.setattr(records, "TRANSFORM_REVISION", 2)
+    monkeypatch.setattr(job_fields, "TRANSFORM_REVISION", 2)
     monkeypatch.setattr(comparison, "TRANSFORM_REVISION", 2)
-    monkeypatch.setattr(records, "FIELD_SINCE_REVISION", {"offset_minutes": 2, "last_backup_at": 2})
-    monkeypatch.setattr(comparison, "PATH_SINCE_REVISION", {"tier": 2})
+    newer = {name: dataclasses.replace(FIELD_NAMED[name], revision=2) for name in ("offset_minutes", "last_backup_at")}
+    monkeypatch.setattr(job_fields, "FIELD_NAMED", {**FIELD_NAMED, **newer})
+    monkeypatch.setattr(comparison, "PATHS_OF_NEWER_FIELDS", {"tier"})
     # the answers of a transform that knows no second revision, and of this one, must not be mixed up
     uncached = known_fields.__wrapped__
     monkeypatch.setattr(comparison, "known_fields", uncached)

@@ -24,7 +24,8 @@ from etl.pipeline import load_file
 from etl.report import queries
 from etl.simulator import Job, SimulatedServer, World
 from etl.simulator.documents import job_document
-from etl.transform.records import Schedule, flatten_extra
+from etl.transform.extra import flatten_extra
+from etl.transform.records import Schedule
 from etl.warehouse.tables import (
     job,
     job_change,
