@@ -36,7 +36,7 @@ from etl.simulator import Job, World
 from etl.simulator.documents import job_document
 from etl.simulator.faults import no_id
 from etl.transform.extra import flatten_extra
-from etl.transform.job_fields import known_fields
+from etl.transform.job_fields import TRANSFORM_REVISION, known_fields
 from etl.warehouse.engine import open_engine
 from etl.warehouse.tables import (
     backup_window,
@@ -554,7 +554,9 @@ class Snapshot:
         """Applying the change rows to version n gives version n + 1, for the fields that both know (H10)."""
         assert len({row["field"] for row in rows}) == len(rows)
         applied, result = flat(old), flat(new)
-        both = known_fields(kind, old["read_by"], 1) & known_fields(kind, new["read_by"], 1)
+        both = frozenset.intersection(
+            *(known_fields(kind, version["read_by"], TRANSFORM_REVISION) for version in (old, new))
+        )
         extra = dict(before.extras.get((old["id"], api_version), {}))
         for row in rows:
             assert row["old_value"] != row["new_value"]

@@ -123,10 +123,10 @@ def _read(kind: Kind, document: Any, raw: values.Raw, api_version: int, digest: 
         raise values.Unreadable("$.id", "a job without id")
     sent: dict[str, Any] = {}
     words: values.UnknownWords = []
+    links, references = read_links(known.get("_links"), "$._links")
     _read_members(plan, known, unknown, sent, words)
     if unknown and values.may_have_lost_digits(unknown, raw):
         return _read(kind, values.decode_exactly(raw), raw, api_version, digest)
-    links, references = read_links(known.get("_links"), "$._links")
     for name, target_type in _LINKED:  # an id in the body counts more than the link
         if target_type in references:
             sent.setdefault(name, references[target_type])
@@ -156,12 +156,6 @@ def _read_members(
 ) -> None:
     """Read an object into ``sent``, field -> value, without those of no value; ``unknown`` gets what nobody knows."""
     get = known.get
-    for name, key, path, read, known_words in plan.sources:
-        value = get(key)
-        if value is not None and name not in sent:
-            value = read(value, path) if known_words is None else read(value, path, known_words, words)
-            if value is not None:
-                sent[name] = value
     for part in plan.parts:
         for key, inner in part:
             value = get(key)
@@ -171,6 +165,12 @@ def _read_members(
                 if unknown_below:
                     unknown[key] = unknown_below
                 break
+    for name, key, path, read, known_words in plan.sources:
+        value = get(key)
+        if value is not None and name not in sent:
+            value = read(value, path) if known_words is None else read(value, path, known_words, words)
+            if value is not None:
+                sent[name] = value
 
 
 @lru_cache(maxsize=4096)  # thousands of jobs share a few policies

@@ -16,7 +16,7 @@ _RETRY = frozenset({"is_retry_enabled", "retry_limit", "retry_wait_minutes", "is
 _DAILY = _WINDOW | _RETRY | {"daily_type", "daily_time"}
 _PERIODIC_WINDOW = frozenset({"is_periodic_window_enabled", "periodic_window"})
 _PERIODIC = _WINDOW | _RETRY | _PERIODIC_WINDOW | {"periodically_every", "interval_minutes", "offset_minutes"}
-_USED_BY_TYPE: Mapping[str, frozenset[str]] = {
+USED_BY_TYPE: Mapping[str, frozenset[str]] = {
     "Daily": _DAILY,
     "DailyAtTime": _DAILY,
     "Periodically": _PERIODIC,
@@ -27,12 +27,12 @@ _USED_BY_TYPE: Mapping[str, frozenset[str]] = {
 
 def uses_periodic_window(schedule_type: str | None) -> bool:
     """Tell whether schedules of this type look at the periodic window."""
-    return "periodic_window" in _USED_BY_TYPE.get(schedule_type or "", _PERIODIC_WINDOW)
+    return "periodic_window" in USED_BY_TYPE.get(schedule_type or "", _PERIODIC_WINDOW)
 
 
 def in_normal_form(schedule: Schedule) -> Schedule:
     """Empty the fields that the schedule's type does not use, and the retry figures when retry is off (H6)."""
-    used = _USED_BY_TYPE.get(schedule.schedule_type or "")
+    used = USED_BY_TYPE.get(schedule.schedule_type or "")
     unused = [name for name in _SCHEDULE_FIELDS if used is not None and name not in used]
     if schedule.is_retry_enabled is False:
         unused += ["retry_limit", "retry_wait_minutes"]

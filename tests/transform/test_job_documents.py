@@ -597,6 +597,36 @@ EXPECTED = {
     ),
 }
 
+# The policies of these two documents alone differ.
+EXPECTED["periodic_v8"] = replace(
+    EXPECTED["v8"],
+    schedule=Schedule(
+        schedule_type="Periodically",
+        periodically_every="Minutes30",
+        interval_minutes=30,
+        offset_minutes=15,
+        is_schedule_enabled=True,
+        is_retry_enabled=True,
+        retry_limit=5,
+        retry_wait_minutes=15,
+        is_window_enabled=True,
+        window=MASK,
+        is_periodic_window_enabled=True,
+        periodic_window="1" * 168,
+    ),
+    periodic_window_minute_offset=0,
+)
+EXPECTED["copy_periodic_v8"] = replace(
+    EXPECTED["copy_v8"],
+    schedule=Schedule(
+        schedule_type="Periodically",
+        periodically_every="Hours12",
+        interval_minutes=720,
+        is_window_enabled=True,
+        window=EXPECTED["copy_v8"].schedule.window,
+    ),
+)
+
 
 def _read(name: str) -> tuple[Kind, bytes, int]:
     kind: Kind = "copy" if name.startswith("copy_") else "backup"
