@@ -177,7 +177,7 @@ PATHS_OF_NEWER_FIELDS = frozenset(
 
 @cache
 def carried_fields(kind: Kind, api_version: int) -> frozenset[str]:
-    """Name the fields that every document of this kind carries at this API version; KeyError for one not listed."""
+    """Name the fields that every document of this kind carries at this API version; raises UnknownVersion."""
     number = VERSIONS[api_version].number
     return frozenset(each.name for each in FIELDS if each.is_carried_by(kind, number))
 

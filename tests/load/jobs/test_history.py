@@ -25,6 +25,7 @@ from etl.report import queries
 from etl.simulator import Job, SimulatedServer, World
 from etl.simulator.documents import job_document
 from etl.transform.extra import flatten_extra
+from etl.transform.job_fields import TRANSFORM_REVISION
 from etl.transform.records import Schedule
 from etl.warehouse.tables import (
     job,
@@ -222,7 +223,7 @@ def test_a_story_row_by_row(database: Database, estates: Settle) -> None:
         "extra": '{"tier":{"level":2}}',
         "e_tag": estate.world.jobs[A].e_tag,
         "api_version": "v8",
-        "transform_revision": 1,
+        "transform_revision": TRANSFORM_REVISION,
         "is_stub": 0,
         "first_seen_at": at(0),
         "changed_at": at(5),
