@@ -25,7 +25,8 @@ from etl.load.ledger import Clock, Observation, Run, StreamResult
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.transform.records import Kind
 from etl.walk import Walk
-from etl.warehouse.engine import reading, retry_on_contention
+from etl.warehouse.engine import reading
+from etl.warehouse.locks import retry_on_contention
 
 _log = structlog.get_logger()
 

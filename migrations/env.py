@@ -9,8 +9,8 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import Connection
 
-from etl.warehouse.contract import renewed
 from etl.warehouse.engine import open_engine
+from etl.warehouse.schema import renewed
 from etl.warehouse.tables import metadata
 from etl.warehouse.types import UtcDateTime
 

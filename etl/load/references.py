@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table
 from etl.load.bulk import batches, find_rows, insert_missing, insert_rows
 from etl.load.jobs.diff import Definition
 from etl.transform.records import SCHEDULE_FIELDS, JobRecord, Schedule, in_words
-from etl.warehouse.engine import serialize_shared_writes
+from etl.warehouse.locks import serialize_shared_writes
 from etl.warehouse.tables import (
     backup_window,
     backup_window_hour,

@@ -23,7 +23,8 @@ from etl.load.ledger import Clock
 from etl.load.sessions import Zones
 from etl.passes import Pass, open_pass
 from etl.walk import Progress
-from etl.warehouse.engine import reading, retry_on_contention, writing
+from etl.warehouse.engine import reading, writing
+from etl.warehouse.locks import retry_on_contention
 
 _CURSOR = "derived"
 _JOBS_AT_ONCE = 200

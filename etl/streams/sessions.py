@@ -40,7 +40,8 @@ from etl.passes import Pass
 from etl.transform.records import Rejection, SessionRecord, kinds_served
 from etl.transform.sessions import read_session
 from etl.walk import Progress
-from etl.warehouse.engine import reading, retry_on_contention
+from etl.warehouse.engine import reading
+from etl.warehouse.locks import retry_on_contention
 
 _log = structlog.get_logger()
 T = TypeVar("T")

@@ -19,7 +19,8 @@ from etl import log
 from etl.errors import ConfigurationError, UsageError, Vb365EtlError, WarehouseUnreachable
 from etl.warehouse.access import mariadb, postgresql
 from etl.warehouse.access.allowed import Right, rights
-from etl.warehouse.engine import explained, is_refused, lock, run_as_it_is, writing
+from etl.warehouse.engine import explained, is_refused, run_as_it_is, writing
+from etl.warehouse.locks import lock
 from etl.warehouse.tables import bi_reader
 
 logger = log.get_logger(__name__)

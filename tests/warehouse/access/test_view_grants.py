@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, make_url, select, text
 
-from etl.warehouse import engine as warehouse_engine
 from etl.warehouse.access.readers import grant_reader
-from etl.warehouse.contract import renewed
-from etl.warehouse.engine import open_engine, upgrade
+from etl.warehouse.engine import open_engine
+from etl.warehouse.schema import assert_current, renewed, upgrade
 from etl.warehouse.tables import bi_reader
 from tests.conftest import Accounts, Database
 from tests.readers import NOW, PASSWORD, execute, signed_in
@@ -257,7 +256,7 @@ def test_an_upgrade_by_an_account_that_may_not_grant_is_a_warning(
     with caplog.at_level(logging.INFO):
         assert upgrade(engine) is True
     engine.dispose()
-    warehouse_engine.assert_current(warehouse.engine)
+    assert_current(warehouse.engine)
     warnings = [each.message for each in caplog.records if each.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert "an account for reports keeps its old rights" in caplog.text
