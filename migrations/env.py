@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from typing import Any, Literal
 
 from alembic import context
 from sqlalchemy import Connection
 
+from etl.warehouse import steps
 from etl.warehouse.engine import open_engine
-from etl.warehouse.schema import renewed
+from etl.warehouse.rebuild import renewed
+from etl.warehouse.schema import sources_digest
 from etl.warehouse.tables import metadata
-from etl.warehouse.types import UtcDateTime
-
-
-def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
-    """Write our own type by its name into new migrations."""
-    if kind == "type" and isinstance(item, UtcDateTime):
-        autogen.imports.add("from etl.warehouse.types import UtcDateTime")
-        return "UtcDateTime()"
-    return False
 
 
 def migrate(connection: Connection) -> None:
@@ -33,12 +25,15 @@ def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=metadata,
-        render_item=render_item,
+        autogenerate_plugins=steps.PLUGINS,
+        process_revision_directives=steps.rewriter,
+        render_item=steps.render_item,
         render_as_batch=is_sqlite,
         compare_type=True,
     )
     with context.begin_transaction():
-        with renewed(connection) if _is_moving() else nullcontext():
+        views = renewed(connection, context.get_head_revision(), sources_digest())
+        with views if _is_moving() else nullcontext():
             context.run_migrations()
         if is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
             raise RuntimeError(f"the migration would leave a dangling foreign key: {tuple(broken)}")

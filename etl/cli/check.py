@@ -116,6 +116,8 @@ def _database(settings: Settings) -> Iterator[Check]:
         else:
             schema.assert_current(opened)
             yield Check("database", "revision", "ok", revision)
+            if found := schema.views_notice(opened):
+                yield Check("database", "views", "warning", found.what, found.remedy)
     except Vb365EtlError as error:
         yield _failed("database", "connection", error)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from etl.cli.options import Config, Json, open_database, open_settings
+from etl.cli.options import Config, Json, open_database, open_settings, warn_of_views
 from etl.cli.output import print_json, print_table, print_warning, printable, progress
 from etl.errors import UsageError
 
@@ -27,7 +27,9 @@ def upgrade(context: typer.Context, json: Json = False, config: Config = None) -
     if json:
         print_json({"before": before, "after": after, "is_changed": is_changed})
     elif is_changed:
-        typer.echo(f"upgraded from {before or 'empty'} to {after}")
+        typer.echo(
+            f"upgraded from {before or 'empty'} to {after}" if before != after else f"views made again at {after}"
+        )
     else:
         typer.echo(f"up to date at {after}")
 
@@ -146,6 +148,7 @@ def check(context: typer.Context, json: Json = False, config: Config = None) -> 
 
     opened = engine.open_engine(open_settings(context, config).database.connection_url())
     schema.assert_current(opened)
+    warn_of_views(opened)
     if json:
         print_json({"current": schema.HEAD_REVISION, "head": schema.HEAD_REVISION, "is_current": True})
     else:

@@ -72,6 +72,15 @@ def open_database(settings: Settings, *, upgrade: bool = False) -> Engine:
     return opened
 
 
+def warn_of_views(opened: Engine) -> None:
+    """Print why the views are not those of this program, if they are not, and what to do."""
+    from etl.cli.output import print_warning
+    from etl.warehouse.schema import views_notice
+
+    if found := views_notice(opened):
+        print_warning(f"{found.what} ({found.remedy})")
+
+
 def _is_missing(opened: Engine) -> bool:
     """Tell whether it is a SQLite file that is not there: just to look must not make one."""
     file = opened.url.database if opened.url.get_backend_name() == "sqlite" else None

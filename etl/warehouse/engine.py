@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from etl.errors import ConfigurationError, Contended, Locked, Vb365EtlError, WarehouseUnreachable
+from etl.errors import ConfigurationError, Contended, Locked, Vb365EtlError, WarehouseError, WarehouseUnreachable
 
 _DRIVERS = {
     "sqlite": "sqlite",
@@ -56,7 +56,7 @@ def open_engine(url: str | URL) -> Engine:
             "init_command": (
                 "SET time_zone = '+00:00',"
                 " sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_CREATE_USER',"  # GRANT makes no account
-                f" innodb_lock_wait_timeout = {_BUSY_SECONDS}"
+                f" innodb_lock_wait_timeout = {_BUSY_SECONDS}, lock_wait_timeout = {_BUSY_SECONDS}"  # rows, tables
             ),
         }
     try:
@@ -94,22 +94,22 @@ def reachable(engine: Engine) -> Iterator[None]:
     try:
         yield
     except exc.DatabaseError as error:
-        if isinstance(error, exc.OperationalError) or _code(error) in (*_READ_ONLY, *_REFUSED, *_NO_DATABASE):
+        if isinstance(error, exc.OperationalError) or code_of(error) in _EXPLAINED:
             raise explained(engine, error) from error
         raise
 
 
-# What a driver says of an error besides its text, which may be in any language: SQLSTATE on PostgreSQL, a number on
-# MariaDB, a name on SQLite.
 # A deadlock; a row that was locked for longer than _BUSY_SECONDS; one that changed since the transaction read it.
 _CONTENDED = ("40P01", 1213, "55P03", 1205, 1020)
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _READ_ONLY = ("25006", 1290, 1792, 1836, "SQLITE_READONLY")
 _REFUSED = ("42501", 1044, 1142, 1143, 1227, 1370, 1410)
-_NO_DATABASE = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+_HUNG_ON = ("2BP01", "0A000")  # objects of others hang on what would be dropped, or have its type changed
+_EXPLAINED = (*_READ_ONLY, *_REFUSED, *_HUNG_ON, "SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
-def _code(error: exc.DBAPIError) -> str | int | None:
+def code_of(error: exc.DBAPIError) -> str | int | None:
+    """Return what the database calls an error, whatever its language: SQLSTATE, MariaDB's number, SQLite's name."""
     cause: Any = error.orig
     if name := getattr(cause, "sqlite_errorname", None):
         return "_".join(name.split("_")[:2])  # SQLITE_READONLY_DIRECTORY is a case of SQLITE_READONLY
@@ -119,7 +119,12 @@ def _code(error: exc.DBAPIError) -> str | int | None:
 
 def is_refused(error: exc.DBAPIError) -> bool:
     """Tell whether the database said that the account lacks a right."""
-    return _code(error) in _REFUSED
+    return code_of(error) in _REFUSED
+
+
+def is_read_only(error: exc.DBAPIError) -> bool:
+    """Tell whether the database said that nothing can be written."""
+    return code_of(error) in _READ_ONLY
 
 
 def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
@@ -128,7 +133,7 @@ def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
     if engine.url.password:
         cause = cause.replace(str(engine.url.password), "***")
     where = f"database {engine.url.render_as_string(hide_password=True)}"
-    code = _code(error)
+    code = code_of(error)
     if code in _CONTENDED:
         return Contended(f"others were writing the same rows ({cause})", where=where, hint="try again")
     if code in _BUSY:
@@ -139,6 +144,9 @@ def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
         return WarehouseUnreachable(f"it is read-only ({cause})", where=where, hint="the account needs to write here")
     if code in _REFUSED:
         return WarehouseUnreachable(cause, where=where, hint="the account needs more rights in this database")
+    if code in _HUNG_ON:
+        hint = "drop what others made of ours, run it again, and make it anew"
+        return WarehouseError(" ".join(str(error.orig).partition("HINT:")[0].split()), where=where, hint=hint)
     if engine.dialect.name == "sqlite":
         hint = "check database.url: an SQLite file, in a folder that exists and may be written to"
         return WarehouseUnreachable(cause, where=where, hint=hint)

@@ -1,20 +1,26 @@
-"""The schema: at which revision it is, and bringing it up to date, the views and their grants with it."""
+"""The schema: at which revision it is, and bringing it up to date, the views with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Engine, exc, inspect, text
 
-from etl.errors import RevisionMismatch
-from etl.warehouse.engine import reachable, reading
+from etl import log
+from etl.errors import Contended, RevisionMismatch, WarehouseError
+from etl.warehouse.engine import is_read_only, is_refused, reachable, reading, writing
 from etl.warehouse.locks import lock
+
+if TYPE_CHECKING:
+    from etl.warehouse.rebuild import Notice
+
+logger = log.get_logger(__name__)
 
 # The newest migration; a test holds it against migrations/. Known here so that a pass over an up-to-date
 # database does not load Alembic.
-HEAD_REVISION = "0007"
+HEAD_REVISION = "0008"
 
 
 def current_revision(engine: Engine) -> str | None:
@@ -29,24 +35,68 @@ def current_revision(engine: Engine) -> str | None:
 def upgrade(engine: Engine, revision: str = "head") -> bool:
     """Bring the schema up to date, under a lock; return whether anything was done.
 
-    Raises RevisionMismatch for a database that a newer program has written.
+    Views that today's code says otherwise are put up again: no migration is needed for that. Raises RevisionMismatch
+    for a database that a newer program has written.
     """
     if revision == "head" and _is_complete(engine):
         return False
     with lock(engine, "schema", wait_seconds=120):
         before = current_revision(engine)
         _assert_known(engine, before)
-        if not (revision == "head" and _is_complete(engine)):
-            _migrate(engine, "upgrade", revision)
+        if revision == "head" and before == HEAD_REVISION:
+            return not _is_complete(engine) and _rebuild_views(engine)
+        _migrate(engine, "upgrade", revision)
         return before != current_revision(engine)
 
 
 def _is_complete(engine: Engine) -> bool:
-    """Tell whether the schema is up to date, views and all: the last step of an upgrade fills the data dictionary."""
-    if current_revision(engine) != HEAD_REVISION:
-        return False
+    """Tell whether the schema is up to date, views and all: their note is what an upgrade writes last."""
+    return current_revision(engine) == HEAD_REVISION and _has_views(engine)
+
+
+def _has_views(engine: Engine) -> bool:
     with reading(engine) as connection:
-        return connection.scalar(text("SELECT 1 FROM data_dictionary LIMIT 1")) is not None
+        noted: str | None = connection.scalar(text("SELECT sources_digest FROM view_contract WHERE left_views IS NULL"))
+    return noted == sources_digest()
+
+
+def sources() -> list[Path]:
+    """Return the files that say the views and the data dictionary."""
+    here = Path(__file__).resolve().parent
+    return sorted([*here.glob("views/*.py"), *here.glob("tables/*.py"), here / "dictionary.py", here / "types.py"])
+
+
+def sources_digest() -> str:
+    """Return the digest of these files: it is had without making the views."""
+    content = b"".join(each.read_bytes().replace(b"\r\n", b"\n") for each in sources())
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def views_notice(engine: Engine) -> Notice | None:
+    """Tell why the views are not those of this program, and what to do; None = they are. Nothing is changed."""
+    if _has_views(engine):
+        return None
+    from etl.warehouse.rebuild import notice
+
+    with reading(engine) as connection:
+        return notice(connection)
+
+
+def _rebuild_views(engine: Engine) -> bool:
+    """Put the views up; an account that may not, or cannot for their readers, goes on with them as they are."""
+    from etl.warehouse.rebuild import bring_up_to_date
+
+    try:
+        with writing(engine) as connection:
+            return bring_up_to_date(connection, sources_digest())
+    except WarehouseError as error:
+        cause = error.__cause__
+        may_not = isinstance(cause, exc.DBAPIError) and (is_refused(cause) or is_read_only(cause))
+        if not (may_not or isinstance(error, Contended)):
+            raise
+        remedy = "run as the account that made them: vb365-etl db upgrade" if may_not else "the next pass tries again"
+        logger.warning("the views stay those of another release", reason=str(error), remedy=remedy)
+        return False
 
 
 def downgrade(engine: Engine, revision: str) -> None:
@@ -99,25 +149,3 @@ def migrations_folder() -> Path:
     package = Path(__file__).resolve().parent.parent
     installed = package / "_migrations"
     return installed if installed.is_dir() else package.parent / "migrations"
-
-
-@contextmanager
-def renewed(connection: Connection) -> Iterator[None]:
-    """Change tables while no view hangs on them; at the newest revision, put views and data dictionary up again.
-
-    What anybody was granted on the views stays, and who may read the reports may read the new ones too. The
-    dictionary comes last: filled, it says that all the rest is there (MariaDB commits each step by itself).
-    """
-    from etl.warehouse.access.readers import grant_again
-    from etl.warehouse.access.view_grants import restore_grants, saved_grants
-    from etl.warehouse.dictionary import write_dictionary
-    from etl.warehouse.views import create_views, drop_views
-
-    saved = saved_grants(connection)
-    drop_views(connection)
-    yield
-    if connection.scalar(text("SELECT MAX(version_num) FROM alembic_version")) == HEAD_REVISION:
-        create_views(connection)
-        restore_grants(connection, saved)
-        grant_again(connection)
-        write_dictionary(connection)

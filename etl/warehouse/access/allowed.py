@@ -53,6 +53,7 @@ NOT_AT_ALL: Mapping[str, str] = {
     "job_version_extra": "it holds fields that nobody has looked at yet",
     "rejected_document": "it holds documents as the server sent them",
     "sync_cursor": "it is of use to passes alone",
+    "view_contract": "it tells which release made the views",
     "volatile_field": "it holds values of fields that nobody has looked at yet",
 }
 
