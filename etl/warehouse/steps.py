@@ -29,7 +29,8 @@ def add_column(table: str, column: sa.Column[Any], **checks: str) -> None:
     inspector = sa.inspect(op.get_bind())
     is_inline = op.get_bind().dialect.name == "sqlite"  # it takes a CHECK with its column only, MariaDB never so
     if is_inline:
-        column.constraints.update(sa.CheckConstraint(text, name=op.f(name)) for name, text in checks.items())
+        for name, text in checks.items():
+            sa.CheckConstraint(text, name=op.f(name))._set_parent_with_dispatch(column)  # as Column's constructor does
     if column.name not in {each["name"] for each in inspector.get_columns(table)}:
         op.add_column(table, column)
     if not is_inline:
@@ -53,17 +54,25 @@ rewriter = Rewriter()
 
 
 @rewriter.rewrites(ops.CreateTableOp)
-@rewriter.rewrites(ops.CreateIndexOp)
 def _unless_there(_context: Any, _revision: Any, made: Any) -> Any:
     made.if_not_exists = True
     return made
 
 
 @rewriter.rewrites(ops.DropTableOp)
-@rewriter.rewrites(ops.DropIndexOp)
 def _if_there(_context: Any, _revision: Any, dropped: Any) -> Any:
     dropped.if_exists = True
     return dropped
+
+
+@rewriter.rewrites(ops.DowngradeOps)
+def _without_what_goes_anyway(_context: Any, _revision: Any, downgrade: ops.DowngradeOps) -> ops.DowngradeOps:
+    """Leave out what is done to tables that go: where they are gone, MariaDB drops no index IF EXISTS."""
+    gone = {each.table_name for each in downgrade.ops if isinstance(each, ops.DropTableOp)}
+    downgrade.ops = [
+        each for each in downgrade.ops if not (isinstance(each, ops.ModifyTableOps) and each.table_name in gone)
+    ]
+    return downgrade
 
 
 class _ColumnStep(ops.MigrateOperation):
@@ -74,17 +83,23 @@ class _ColumnStep(ops.MigrateOperation):
 
 
 @rewriter.rewrites(ops.ModifyTableOps)
-def _columns_with_checks(_context: Any, _revision: Any, changes: ops.ModifyTableOps) -> list[ops.MigrateOperation]:
-    """Take the columns out of a table's changes, each with its CHECKs: SQLite needs no new table for them."""
+def _steps_of_a_table(_context: Any, _revision: Any, changes: ops.ModifyTableOps) -> list[ops.MigrateOperation]:
+    """Take columns, each with its CHECKs, and indexes out of a table's changes: SQLite needs no new table for them."""
     rest = list(changes.ops)
     steps: list[ops.MigrateOperation] = []
-    for operation in changes.ops:
-        if not isinstance(operation, (ops.AddColumnOp, ops.DropColumnOp)):
+    for each in changes.ops:
+        if isinstance(each, (ops.AddColumnOp, ops.DropColumnOp)):
+            name = each.column.name if isinstance(each, ops.AddColumnOp) else each.column_name
+            checks = {id(other): check for other in rest if (check := _check_of(other)) and _names(check, name)}
+            rest = [other for other in rest if id(other) not in checks]
+            steps.append(_ColumnStep(each, checks.values()))
+        elif isinstance(each, ops.CreateIndexOp):
+            steps.append(_unless_there(None, None, each))
+        elif isinstance(each, ops.DropIndexOp):
+            steps.append(_if_there(None, None, each))
+        else:
             continue
-        name = operation.column.name if isinstance(operation, ops.AddColumnOp) else operation.column_name
-        checks = {id(each): check for each in rest if (check := _check_of(each)) and _names(check, name)}
-        rest = [each for each in rest if each is not operation and id(each) not in checks]
-        steps.append(_ColumnStep(operation, checks.values()))
+        rest.remove(each)
     return [*steps, ops.ModifyTableOps(changes.table_name, rest, schema=changes.schema)]
 
 
