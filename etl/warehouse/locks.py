@@ -66,20 +66,20 @@ def lock(engine: Engine, purpose: str, *, wait_seconds: float = 0.0) -> Iterator
         return
     name = blake2b(f"vb365-etl:{engine.url.database}:{purpose}".encode(), digest_size=8)
     if backend == "postgresql":
-        take, give = "SELECT pg_try_advisory_lock(:name)", "SELECT pg_advisory_unlock(:name)"
+        acquire, release = "SELECT pg_try_advisory_lock(:name)", "SELECT pg_advisory_unlock(:name)"
         value: int | str = int.from_bytes(name.digest(), "big", signed=True)
     else:
-        take, give = "SELECT GET_LOCK(:name, 0)", "SELECT RELEASE_LOCK(:name)"
+        acquire, release = "SELECT GET_LOCK(:name, 0)", "SELECT RELEASE_LOCK(:name)"
         value = f"vb365-etl:{name.hexdigest()}"
     with reachable(engine):
         connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     try:
         with reachable(engine):
-            _wait_for(lambda: bool(connection.scalar(text(take), {"name": value})), wait_seconds, purpose)
+            _wait_for(lambda: bool(connection.scalar(text(acquire), {"name": value})), wait_seconds, purpose)
         try:
             yield
         finally:
-            _release(connection, text(give), value)
+            _release(connection, text(release), value)
     finally:
         connection.close()
 

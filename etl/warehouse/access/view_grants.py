@@ -1,4 +1,4 @@
-"""What anybody was granted on the views, kept while they are down (PostgreSQL); it must not know who should read them.
+"""What anybody was granted on the views, kept while they are down (PostgreSQL).
 
 MariaDB keeps grants by name, whatever becomes of the view.
 """
@@ -6,9 +6,9 @@ MariaDB keeps grants by name, whatever becomes of the view.
 from __future__ import annotations
 
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from etl import log
 from etl.warehouse.access.postgresql import quoted
@@ -29,12 +29,10 @@ class Grant(NamedTuple):
 
 
 class SavedGrants(NamedTuple):
-    """The grants on the views in the order of their access lists, and these lists as PostgreSQL writes them."""
+    """The grants on the views in the order of their access lists; each view with its list, owner and oid."""
 
     grants: tuple[Grant, ...]
-    lists: dict[str, str | None]
-    owners: dict[str, str]
-    oids: dict[str, int]
+    views: dict[str, Row[Any]]
 
 
 _LISTS = """
@@ -67,14 +65,11 @@ ORDER BY relname, attnum, min(min(place)) OVER (PARTITION BY relname, attnum, gr
 def saved_grants(connection: Connection) -> SavedGrants:
     """Return what everybody was granted on the views that are there; nothing where grants outlive a view."""
     if connection.dialect.name != "postgresql":
-        return SavedGrants((), {}, {}, {})
+        return SavedGrants((), {})
     views = {"views": [view.name for view in VIEWS]}
-    lists = connection.execute(text(_LISTS), views).all()
     return SavedGrants(
         tuple(Grant(*row) for row in connection.execute(text(_GRANTS), views)),
-        {row.relname: row.list for row in lists},
-        {row.relname: row.owner for row in lists},
-        {row.relname: row.oid for row in lists},
+        {row.relname: row for row in connection.execute(text(_LISTS), views)},
     )
 
 
@@ -85,11 +80,11 @@ def restore_grants(connection: Connection, saved: SavedGrants) -> None:
     is told in the log.
     """
     made = saved_grants(connection)
-    anew = {view for view, oid in saved.oids.items() if made.oids.get(view, oid) != oid}
+    anew = {view for view, before in saved.views.items() if view in made.views and made.views[view].oid != before.oid}
     columns = {(view.name, column.name) for view in VIEWS for column in view.columns}
-    differ = {view for view in anew if (saved.lists[view], saved.owners[view]) != (made.lists[view], made.owners[view])}
+    differ = {view for view in anew if saved.views[view][1:3] != made.views[view][1:3]}
     for view, grantee in dict.fromkeys((each.view, each.grantee) for each in made.grants if each.view in differ):
-        if grantee != made.owners[view] or grantee == saved.owners[view]:  # a new owner keeps what it has as such
+        if grantee not in {made.views[view].owner} - {saved.views[view].owner}:  # a new owner keeps what it has as such
             run_as_it_is(connection, f"REVOKE ALL ON {view} FROM {_quoted(grantee)}")
     for (view, column, grantee, is_grantable), group in groupby(saved.grants, key=lambda each: each[:4]):
         if view not in (differ if column is None else anew):
