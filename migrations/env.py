@@ -16,11 +16,11 @@ from etl.warehouse.tables import metadata
 
 
 def migrate(connection: Connection) -> None:
-    """Run on one connection. SQLite: a batch rebuild needs foreign keys off, which only works outside a transaction."""
+    """Run on one connection. SQLite: a batch rebuild needs its checks off, which only works outside a transaction."""
     is_sqlite = connection.dialect.name == "sqlite"
     if is_sqlite:
         connection.commit()
-        _switch_foreign_keys(connection, "OFF")
+        _switch_checks(connection, "OFF")
         connection = connection.execution_options(writes=True)
     context.configure(
         connection=connection,
@@ -39,7 +39,7 @@ def migrate(connection: Connection) -> None:
             raise RuntimeError(f"the migration would leave a dangling foreign key: {tuple(broken)}")
     connection.commit()
     if is_sqlite:
-        _switch_foreign_keys(connection, "ON")
+        _switch_checks(connection, "ON")
 
 
 def _is_moving() -> bool:
@@ -50,9 +50,10 @@ def _is_moving() -> bool:
     return True
 
 
-def _switch_foreign_keys(connection: Connection, state: str) -> None:
+def _switch_checks(connection: Connection, state: str) -> None:
     cursor = connection.connection.cursor()  # the driver's own: SQLAlchemy would begin a transaction first
     cursor.execute(f"PRAGMA foreign_keys = {state}")
+    cursor.execute(f"PRAGMA legacy_alter_table = {'OFF' if state == 'ON' else 'ON'}")  # of views of others on ours
     cursor.close()
 
 

@@ -55,9 +55,20 @@ def _is_complete(engine: Engine) -> bool:
 
 
 def _has_views(engine: Engine) -> bool:
-    with reading(engine) as connection:
-        noted: str | None = connection.scalar(text("SELECT sources_digest FROM view_contract WHERE left_views IS NULL"))
-    return noted == sources_digest()
+    """Tell whether the views are this program's; an account that may not know goes on as if they were."""
+    try:
+        with reading(engine) as connection:
+            query = text("SELECT sources_digest FROM view_contract WHERE left_views IS NULL")
+            return bool(connection.scalar(query) == sources_digest())
+    except WarehouseError as error:
+        if _may_not(error):
+            return True
+        raise
+
+
+def _may_not(error: WarehouseError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, exc.DBAPIError) and (is_refused(cause) or is_read_only(cause))
 
 
 def sources() -> list[Path]:
@@ -90,11 +101,10 @@ def _rebuild_views(engine: Engine) -> bool:
         with writing(engine) as connection:
             return bring_up_to_date(connection, sources_digest())
     except WarehouseError as error:
-        cause = error.__cause__
-        may_not = isinstance(cause, exc.DBAPIError) and (is_refused(cause) or is_read_only(cause))
-        if not (may_not or isinstance(error, Contended)):
+        if not (_may_not(error) or isinstance(error, Contended)):
             raise
-        remedy = "run as the account that made them: vb365-etl db upgrade" if may_not else "the next pass tries again"
+        as_owner = "run as the account that made them: vb365-etl db upgrade"
+        remedy = "the next pass tries again" if isinstance(error, Contended) else as_owner
         logger.warning("the views stay those of another release", reason=str(error), remedy=remedy)
         return False
 

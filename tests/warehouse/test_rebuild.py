@@ -217,16 +217,33 @@ def test_an_account_that_may_not_goes_on_and_says_so(
         execute(database.engine, f"GRANT SELECT, INSERT, UPDATE, DELETE ON {whole} TO {name}")
     with release(without_last_column(RUN)):
         schema.upgrade(database.engine)
-    others = texts(database.engine)
+    others = texts(database.engine), note(database.engine)
     engine = open_engine(service)
     assert schema.upgrade(engine) is False
     engine.dispose()
     said = warnings(caplog)
     assert said.count("the views stay those of another release") == 1
     assert "run as the account that made them: vb365-etl db upgrade" in said
-    assert texts(database.engine) == others
+    assert (texts(database.engine), note(database.engine)) == others
     assert schema.upgrade(database.engine) is True
-    assert texts(database.engine) != others
+    assert texts(database.engine) != others[0]
+
+
+def test_an_account_that_may_not_see_the_note_goes_on(accounts: Accounts, database: Database) -> None:
+    """As one that was granted all tables of an older release."""
+    if database.kind != "postgresql":
+        assert schema.upgrade(database.engine) is False
+        return
+    name = accounts.make("postgresql", "LOGIN")
+    execute(
+        database.engine,
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}",
+        f"REVOKE ALL ON view_contract FROM {name}",
+    )
+    engine = open_engine(make_url(database.url).set(username=name))
+    assert schema.upgrade(engine) is False
+    assert schema.views_notice(engine) is None
+    engine.dispose()
 
 
 def test_an_older_program_leaves_the_views_of_a_newer_one(database: Database, caplog: pytest.LogCaptureFixture) -> None:

@@ -108,6 +108,23 @@ def execute(engine: Engine, *statements: str) -> None:
             connection.execute(text(statement))
 
 
+def test_a_table_is_made_anew_on_sqlite_under_views_of_others(
+    sqlite_database: Database, tmp_path: Path, later: MetaData
+) -> None:
+    engine, folder = sqlite_database.engine, tmp_path / "migrations"
+    execute(engine, "CREATE VIEW mine AS SELECT job_name FROM rpt_run", "CREATE VIEW names AS SELECT name FROM job")
+    later.tables["job"].c.name.nullable = not later.tables["job"].c.name.nullable
+    assert "with op.batch_alter_table('job'" in generate(engine, folder)
+    before = inspect(engine).get_foreign_keys("job_version")
+    move(engine, folder, "upgrade", NEXT)
+    assert inspect(engine).get_foreign_keys("job_version") == before
+    with engine.connect() as connection:
+        opts = {"compare_type": True, "autogenerate_plugins": steps.PLUGINS}
+        assert compare_metadata(MigrationContext.configure(connection, opts=opts), later) == []
+        assert set(inspect(connection).get_view_names()) > {"mine", "names", "rpt_run"}
+        connection.execute(text("SELECT * FROM mine, names"))
+
+
 def test_alembic_check_misses_a_check_that_was_lost(database: Database) -> None:
     """A column without its CHECK is a difference."""
     copy = MetaData(naming_convention=metadata.naming_convention)
