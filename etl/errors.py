@@ -24,6 +24,7 @@
     │   └── MassRemovalRefused     3  so much is missing at once that the source is doubted
     ├── WarehouseError             1  the database
     │   ├── WarehouseUnreachable   1  no connection, no rights, read-only
+    │   ├── Contended              1  others kept writing the same rows, try after try
     │   ├── RevisionMismatch       1  the schema is newer than this program, or needs an upgrade first
     │   └── LostLock               5  another process took this pass over
     ├── ExportFailed               1  the folder of an export cannot be written
@@ -148,6 +149,10 @@ class WarehouseError(Vb365EtlError):
 
 class WarehouseUnreachable(WarehouseError):
     """The database cannot be opened, signed in to, or written."""
+
+
+class Contended(WarehouseError):
+    """Other transactions kept writing the same rows; nothing of this one was written."""
 
 
 class RevisionMismatch(WarehouseError):

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from etl.errors import LostLock, Vb365EtlError
 from etl.load import ledger
 from etl.load.ledger import Clock, LedgerRow, Observation, StreamResult
-from etl.warehouse.engine import retry_on_contention
+from etl.warehouse.locks import retry_on_contention
 
 _log = structlog.get_logger()
 T = TypeVar("T")

@@ -4,47 +4,42 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from typing import Any, Literal
 
 from alembic import context
 from sqlalchemy import Connection
 
-from etl.warehouse.contract import renewed
+from etl.warehouse import steps
 from etl.warehouse.engine import open_engine
+from etl.warehouse.rebuild import renewed
+from etl.warehouse.schema import sources_digest
 from etl.warehouse.tables import metadata
-from etl.warehouse.types import UtcDateTime
-
-
-def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
-    """Write our own type by its name into new migrations."""
-    if kind == "type" and isinstance(item, UtcDateTime):
-        autogen.imports.add("from etl.warehouse.types import UtcDateTime")
-        return "UtcDateTime()"
-    return False
 
 
 def migrate(connection: Connection) -> None:
-    """Run on one connection. SQLite: a batch rebuild needs foreign keys off, which only works outside a transaction."""
+    """Run on one connection. SQLite: a batch rebuild needs its checks off, which only works outside a transaction."""
     is_sqlite = connection.dialect.name == "sqlite"
     if is_sqlite:
         connection.commit()
-        _switch_foreign_keys(connection, "OFF")
+        _switch_checks(connection, "OFF")
         connection = connection.execution_options(writes=True)
     context.configure(
         connection=connection,
         target_metadata=metadata,
-        render_item=render_item,
+        autogenerate_plugins=steps.PLUGINS,
+        process_revision_directives=steps.rewriter,
+        render_item=steps.render_item,
         render_as_batch=is_sqlite,
         compare_type=True,
     )
     with context.begin_transaction():
-        with renewed(connection) if _is_moving() else nullcontext():
+        views = renewed(connection, context.get_head_revision(), sources_digest())
+        with views if _is_moving() else nullcontext():
             context.run_migrations()
         if is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
             raise RuntimeError(f"the migration would leave a dangling foreign key: {tuple(broken)}")
     connection.commit()
     if is_sqlite:
-        _switch_foreign_keys(connection, "ON")
+        _switch_checks(connection, "ON")
 
 
 def _is_moving() -> bool:
@@ -55,9 +50,10 @@ def _is_moving() -> bool:
     return True
 
 
-def _switch_foreign_keys(connection: Connection, state: str) -> None:
+def _switch_checks(connection: Connection, state: str) -> None:
     cursor = connection.connection.cursor()  # the driver's own: SQLAlchemy would begin a transaction first
     cursor.execute(f"PRAGMA foreign_keys = {state}")
+    cursor.execute(f"PRAGMA legacy_alter_table = {'OFF' if state == 'ON' else 'ON'}")  # of views of others on ours
     cursor.close()
 
 

@@ -1,7 +1,7 @@
 """${message}.
 
 Rules: sequential ids (0001, 0002, ..); one area a revision; every statement can run again (MariaDB commits each DDL
-statement by itself, so a killed upgrade is repeated); views are dropped first and recreated last by env.py.
+statement by itself, so a killed upgrade is repeated), see etl/warehouse/steps.py; env.py puts the views up again.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from etl.warehouse.engine import open_engine, upgrade
+from etl.warehouse.engine import open_engine
+from etl.warehouse.schema import upgrade
 
 _SERVERS = {
     "postgresql": ("VB365_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from etl.warehouse.engine import HEAD_REVISION
+from etl.warehouse.schema import HEAD_REVISION
 from etl.warehouse.views import view_named
 from tests.conftest import Database
 from tests.lab import Outcome, own_folder, run

@@ -106,17 +106,19 @@ def _checks(settings: Settings) -> Iterator[Check]:
 
 
 def _database(settings: Settings) -> Iterator[Check]:
-    from etl.warehouse import engine
+    from etl.warehouse import engine, schema
 
     try:
         opened = engine.open_engine(settings.database.connection_url())
-        revision = engine.current_revision(opened)
+        revision = schema.current_revision(opened)
         yield Check("database", "connection", "ok", settings.database.url)
         if revision is None:
             yield Check("database", "revision", "ok", "empty", "the first sync makes the tables")
         else:
-            engine.assert_current(opened)
+            schema.assert_current(opened)
             yield Check("database", "revision", "ok", revision)
+            if found := schema.views_notice(opened):
+                yield Check("database", "views", "warning", found.what, found.remedy)
     except Vb365EtlError as error:
         yield _failed("database", "connection", error)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from etl.cli.options import Config, Json, open_database, open_settings
+from etl.cli.options import Config, Json, open_database, open_settings, warn_of_views
 from etl.cli.output import print_json, print_table, print_warning, printable, progress
 from etl.errors import UsageError
 
@@ -18,16 +18,18 @@ app = typer.Typer(help="Upgrade the database's schema, or show where it stands."
 @app.command()
 def upgrade(context: typer.Context, json: Json = False, config: Config = None) -> None:
     """Bring the schema up to date; an empty database gets its tables."""
-    from etl.warehouse import engine
+    from etl.warehouse import engine, schema
 
     opened = engine.open_engine(open_settings(context, config).database.connection_url())
-    before = engine.current_revision(opened)
-    is_changed = engine.upgrade(opened)
-    after = engine.current_revision(opened)
+    before = schema.current_revision(opened)
+    is_changed = schema.upgrade(opened)
+    after = schema.current_revision(opened)
     if json:
         print_json({"before": before, "after": after, "is_changed": is_changed})
     elif is_changed:
-        typer.echo(f"upgraded from {before or 'empty'} to {after}")
+        typer.echo(
+            f"upgraded from {before or 'empty'} to {after}" if before != after else f"views made again at {after}"
+        )
     else:
         typer.echo(f"up to date at {after}")
 
@@ -35,14 +37,14 @@ def upgrade(context: typer.Context, json: Json = False, config: Config = None) -
 @app.command()
 def current(context: typer.Context, json: Json = False, config: Config = None) -> None:
     """Show the revision of the schema, and the one that this program needs."""
-    from etl.warehouse import engine
+    from etl.warehouse import engine, schema
 
     opened = engine.open_engine(open_settings(context, config).database.connection_url())
-    revision = engine.current_revision(opened)
+    revision = schema.current_revision(opened)
     if json:
-        print_json({"current": revision, "head": engine.HEAD_REVISION, "is_current": revision == engine.HEAD_REVISION})
+        print_json({"current": revision, "head": schema.HEAD_REVISION, "is_current": revision == schema.HEAD_REVISION})
     else:
-        typer.echo(f"{revision or 'empty'} (this program needs {engine.HEAD_REVISION})")
+        typer.echo(f"{revision or 'empty'} (this program needs {schema.HEAD_REVISION})")
 
 
 @app.command()
@@ -142,14 +144,15 @@ def _password(reference: str | None) -> str | None:
 @app.command()
 def check(context: typer.Context, json: Json = False, config: Config = None) -> None:
     """Succeed if the schema is the one that this program needs, else say what to do."""
-    from etl.warehouse import engine
+    from etl.warehouse import engine, schema
 
     opened = engine.open_engine(open_settings(context, config).database.connection_url())
-    engine.assert_current(opened)
+    schema.assert_current(opened)
+    warn_of_views(opened)
     if json:
-        print_json({"current": engine.HEAD_REVISION, "head": engine.HEAD_REVISION, "is_current": True})
+        print_json({"current": schema.HEAD_REVISION, "head": schema.HEAD_REVISION, "is_current": True})
     else:
-        typer.echo(f"ok, at {engine.HEAD_REVISION}")
+        typer.echo(f"ok, at {schema.HEAD_REVISION}")
 
 
 @app.command()

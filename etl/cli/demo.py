@@ -116,7 +116,7 @@ def _settings(url: str) -> Settings:
 
 
 def _empty_database(settings: Settings, *, is_own_file: bool) -> Engine:
-    from etl.warehouse import engine
+    from etl.warehouse import engine, schema
 
     if SETTINGS_FILE.exists() and not SETTINGS_FILE.read_text("utf-8", "replace").startswith(_SETTINGS_HEAD):
         raise UsageError(
@@ -125,10 +125,10 @@ def _empty_database(settings: Settings, *, is_own_file: bool) -> Engine:
     if is_own_file:
         _start_over(FILE)
     opened = engine.open_engine(settings.database.connection_url())
-    if engine.current_revision(opened) is not None:
+    if schema.current_revision(opened) is not None:
         hint = "name an empty one; the demo does not mix its jobs with yours"
         raise UsageError("the database is in use", where=f"database {settings.database.url}", hint=hint)
-    engine.upgrade(opened)
+    schema.upgrade(opened)
     return opened
 
 

@@ -58,18 +58,27 @@ def open_settings(context: typer.Context, config: Path | None) -> Settings:
 
 def open_database(settings: Settings, *, upgrade: bool = False) -> Engine:
     """Open the database of the settings: brought up to date first, or held to be so."""
-    from etl.warehouse import engine
+    from etl.warehouse import engine, schema
 
     opened = engine.open_engine(settings.database.connection_url())
     if upgrade:
-        engine.upgrade(opened)
-    elif _is_missing(opened) or engine.current_revision(opened) is None:
+        schema.upgrade(opened)
+    elif _is_missing(opened) or schema.current_revision(opened) is None:
         hint = "run: vb365-etl sync; or check --config, database.url and the folder you are in"
         where = f"database {settings.database.url}"
         raise RevisionMismatch("no pass has filled it yet", where=where, hint=hint)
     else:
-        engine.assert_current(opened)
+        schema.assert_current(opened)
     return opened
+
+
+def warn_of_views(opened: Engine) -> None:
+    """Print why the views are not those of this program, if they are not, and what to do."""
+    from etl.cli.output import print_warning
+    from etl.warehouse.schema import views_notice
+
+    if found := views_notice(opened):
+        print_warning(f"{found.what} ({found.remedy})")
 
 
 def _is_missing(opened: Engine) -> bool:

@@ -23,7 +23,7 @@ def run(context: typer.Context, config: Config = None) -> None:
     from etl.cli.passes import attempt, passes_at_once
     from etl.config import ServerSettings
     from etl.service import scheduler
-    from etl.warehouse.engine import lock
+    from etl.warehouse.locks import lock
 
     logger = log.get_logger(__name__)
     stop = threading.Event()

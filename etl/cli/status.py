@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli.options import Config, Json, open_database, open_settings
+from etl.cli.options import Config, Json, open_database, open_settings, warn_of_views
 from etl.cli.output import print_json, print_table
 from etl.errors import UsageError
 
@@ -48,7 +48,9 @@ def status(
 
     alarm = _alarm(fail_on) if fail_on is not None else None
     settings = open_settings(context, config)
-    rows = report.status(open_database(settings))
+    opened = open_database(settings)
+    rows = report.status(opened)
+    warn_of_views(opened)
     found = report.alarms(rows, alarm, datetime.now(UTC)) if alarm else []
     reasons = {row["job_id"]: row["reasons"] for row in found}
     if json:

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
 
 from etl.errors import IdentityError, UsageError
 from etl.extract.versions import version_named
-from etl.warehouse.engine import reading, retry_on_contention, writing
+from etl.warehouse.engine import reading, writing
+from etl.warehouse.locks import retry_on_contention
 from etl.warehouse.tables import server
 
 _log = structlog.get_logger()

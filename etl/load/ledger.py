@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from etl.errors import Locked, LostLock, Vb365EtlError
-from etl.warehouse.engine import lock, reading, retry_on_contention, writing
+from etl.warehouse.engine import reading, writing
+from etl.warehouse.locks import lock, retry_on_contention
 from etl.warehouse.tables import server, sync_run, sync_run_stream
 
 Clock = Callable[[], datetime]

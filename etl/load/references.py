@@ -19,7 +19,7 @@ from etl.load.jobs.diff import Definition
 from etl.transform.job_fields import FIELD_NAMED, FIELDS, SCHEDULE_FIELDS
 from etl.transform.normal_form import in_words
 from etl.transform.records import JobRecord, Schedule
-from etl.warehouse.engine import serialize_shared_writes
+from etl.warehouse.locks import serialize_shared_writes
 from etl.warehouse.tables import (
     backup_window,
     backup_window_hour,

@@ -24,7 +24,8 @@ from etl.load.ledger import Clock
 from etl.load.sessions import Zones
 from etl.run import SyncRun, open_sync_run
 from etl.streams.reading import Progress
-from etl.warehouse.engine import reading, retry_on_contention, writing
+from etl.warehouse.engine import reading, writing
+from etl.warehouse.locks import retry_on_contention
 
 _CURSOR = "derived"
 _JOBS_AT_ONCE = 200

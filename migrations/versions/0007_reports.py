@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
+from etl.warehouse import steps
 from etl.warehouse.types import UtcDateTime
 
 revision = "0007"
@@ -21,12 +22,6 @@ _EPOCH_OF_LAST_RUN = {
     "mysql": "TIMESTAMPDIFF(SECOND, '1970-01-01', last_run_at)",
 }
 _EPOCH_OF_LAST_RUN["mariadb"] = _EPOCH_OF_LAST_RUN["mysql"]
-
-
-def add_column(table: str, column: sa.Column[Any]) -> None:
-    """Add a column unless a killed upgrade has done so."""
-    if column.name not in {each["name"] for each in sa.inspect(op.get_bind()).get_columns(table)}:
-        op.add_column(table, column)
 
 
 def upgrade() -> None:
@@ -257,19 +252,19 @@ def upgrade() -> None:
         if_not_exists=True,
     )
 
-    add_column(
+    steps.add_column(
         "job",
         sa.Column(
             "last_run_epoch", sa.BigInteger(), nullable=True, comment="last_run_at as seconds since 1970-01-01 UTC"
         ),
     )
-    add_column(
+    steps.add_column(
         "report_clock",
         sa.Column(
             "week_ago_at", UtcDateTime(), nullable=True, comment="Seven days before that: what came since is new (UTC)"
         ),
     )
-    add_column(
+    steps.add_column(
         "session_hour",
         sa.Column(
             "ends_at",
@@ -278,7 +273,7 @@ def upgrade() -> None:
             comment="End of this piece: the attempt's end or the full hour (UTC)",
         ),
     )
-    add_column(
+    steps.add_column(
         "session_message",
         sa.Column(
             "seen_at",

@@ -17,7 +17,9 @@ from sqlalchemy import make_url, text
 
 from etl import pipeline
 from etl.config import load_settings
-from etl.warehouse.engine import HEAD_REVISION, lock, open_engine
+from etl.warehouse.engine import open_engine
+from etl.warehouse.locks import lock
+from etl.warehouse.schema import HEAD_REVISION
 from tests.conftest import Database
 from tests.lab import Lab
 
@@ -205,7 +207,7 @@ def test_a_server_that_another_pass_reads(lab_everywhere: Lab) -> None:
 
 def test_a_sqlite_file_that_another_process_writes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("etl.warehouse.engine._BUSY_SECONDS", 0)
-    monkeypatch.setattr("etl.warehouse.engine._ATTEMPTS", 2)
+    monkeypatch.setattr("etl.warehouse.locks._ATTEMPTS", 2)
     with closing(sqlite3.connect(make_url(lab.database.url).database or "")) as other:
         other.execute("BEGIN IMMEDIATE")
         said = lab.fails(5)

@@ -34,7 +34,8 @@ TABLES = ("job_session", "session_message")
 def fill(url: str, sessions: int) -> None:
     """Make the schema, and put in sessions and messages."""
     from etl.load.bulk import batches, insert_rows
-    from etl.warehouse.engine import open_engine, upgrade, writing
+    from etl.warehouse.engine import open_engine, writing
+    from etl.warehouse.schema import upgrade
     from etl.warehouse.tables import job, job_session, server, session_message
 
     engine = open_engine(url)

@@ -9,7 +9,8 @@ import pytest
 
 from etl.config.settings import STREAMS
 from etl.simulator import SimulatedServer, World
-from etl.warehouse.engine import open_engine, upgrade
+from etl.warehouse.engine import open_engine
+from etl.warehouse.schema import upgrade
 from tests.one_pass import run_pass, settings_for
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from sqlalchemy import Engine, delete, select
 
 from etl.config.settings import STREAMS
 from etl.simulator import SimulatedServer, World
-from etl.warehouse.engine import open_engine, reading, upgrade, writing
+from etl.warehouse.engine import open_engine, reading, writing
+from etl.warehouse.schema import upgrade
 from etl.warehouse.tables import calendar, expected_run, job_day, job_session, report_clock, session_hour
 from tests.one_pass import run_pass, settings_for
 

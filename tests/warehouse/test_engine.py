@@ -14,25 +14,20 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pymysql
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, exc, insert, make_url, select, text
 
 from etl.cli import main
-from etl.errors import ConfigurationError, Locked, WarehouseUnreachable
+from etl.errors import ConfigurationError, Contended, Locked, WarehouseUnreachable
 from etl.load import identity
 from etl.load.identity import Identity
 from etl.simulator import SimulatedServer, World
 from etl.warehouse import engine as warehouse
-from etl.warehouse.engine import (
-    current_revision,
-    lock,
-    open_engine,
-    reading,
-    retry_on_contention,
-    serialize_shared_writes,
-    upgrade,
-    writing,
-)
+from etl.warehouse import schema
+from etl.warehouse.engine import open_engine, reading, writing
+from etl.warehouse.locks import lock, retry_on_contention, serialize_shared_writes
+from etl.warehouse.schema import current_revision, upgrade
 from etl.warehouse.tables import server
 from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
@@ -214,7 +209,7 @@ def account(database: Database) -> Iterator[str]:
 
 def test_an_account_that_may_only_read(database: Database, account: str) -> None:
     engine = open_engine(account)
-    assert current_revision(engine) == warehouse.HEAD_REVISION
+    assert current_revision(engine) == schema.HEAD_REVISION
     assert upgrade(engine) is False
     with SimulatedServer(World(jobs=1)) as simulated:
         settings = settings_for(simulated.url)
@@ -411,6 +406,45 @@ def test_write_transactions_that_meet_take_turns_or_try_again(database: Database
     last = attempts[-1]
     assert urls == [("a", f"a{last}"), ("b", f"b{last}")]
     _take_turns(database.engine)
+
+
+def test_contention_that_outlasts_the_tries_is_an_error_of_its_own(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MariaDB and PostgreSQL: somebody keeps a row locked; never Locked, which is for whole servers and files."""
+    monkeypatch.setattr("etl.warehouse.locks._ATTEMPTS", 2)
+    monkeypatch.setattr(warehouse, "_BUSY_SECONDS", 1)
+    with writing(database.engine) as connection:
+        connection.execute(insert(server).values(name="a", first_seen_at=NOW, active_key=1))
+    rename = server.update().where(server.c.name == "a").values(name="b")
+    other = open_engine(database.url)
+    attempts: list[int] = []
+
+    def write() -> None:
+        attempts.append(1)
+        with writing(other) as connection:
+            connection.execute(rename)
+
+    expected = Locked if database.kind == "sqlite" else Contended
+    with writing(database.engine) as connection:
+        connection.execute(rename)
+        with pytest.raises(expected) as refused:
+            retry_on_contention(write)
+    other.dispose()
+    assert (len(attempts), refused.value.exit_code) == ((1, 5) if database.kind == "sqlite" else (2, 1))
+    if database.kind != "sqlite":
+        assert refused.value.where == f"database {other.url.render_as_string()}"
+        assert "others were writing the same rows (" in refused.value.what
+        assert "2 tries in a row in 2 s" in refused.value.what
+        assert "read fewer servers at once" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("code", [1213, 1205, 1020])
+def test_what_mariadb_says_of_contention(code: int) -> None:
+    """1020: with innodb_snapshot_isolation, a row that has changed since the transaction read it."""
+    error = exc.OperationalError("", None, pymysql.err.OperationalError(code, "said"))
+    said = warehouse.explained(open_engine("mysql://etl@127.0.0.1/db"), error)
+    assert (said.kind, said.exit_code) == ("Contended", 1)
 
 
 def test_other_errors_are_not_tried_again(sqlite_database: Database) -> None:

@@ -29,7 +29,9 @@ from etl.errors import Locked, LostLock
 from etl.pipeline import sync
 from etl.simulator import SimulatedServer, World
 from etl.simulator.messages import Request
-from etl.warehouse.engine import assert_current, lock, open_engine
+from etl.warehouse.engine import open_engine
+from etl.warehouse.locks import lock
+from etl.warehouse.schema import assert_current
 from etl.warehouse.tables import backup_window, backup_window_hour, job, job_change, job_version, sync_run
 from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from etl.errors import RevisionMismatch
-from etl.warehouse import engine as warehouse
+from etl.warehouse import schema
 from etl.warehouse.tables import metadata
 from tests.conftest import Database
 
@@ -19,47 +19,47 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_head_revision_is_the_newest_migration() -> None:
-    assert ScriptDirectory(str(warehouse.migrations_folder())).get_current_head() == warehouse.HEAD_REVISION
+    assert ScriptDirectory(str(schema.migrations_folder())).get_current_head() == schema.HEAD_REVISION
 
 
 def test_migrations_are_sequential() -> None:
-    script = ScriptDirectory(str(warehouse.migrations_folder()))
+    script = ScriptDirectory(str(schema.migrations_folder()))
     revisions = [each.revision for each in script.walk_revisions()]
     assert revisions[::-1] == [f"{number:04d}" for number in range(1, len(revisions) + 1)]
 
 
 def test_up_down_up_one_revision_at_a_time(empty_database: Database) -> None:
     engine = empty_database.engine
-    head = int(warehouse.HEAD_REVISION)
+    head = int(schema.HEAD_REVISION)
     for number in range(1, head + 1):
-        warehouse.upgrade(engine, f"{number:04d}")
-        warehouse.downgrade(engine, f"{number - 1:04d}" if number > 1 else "base")
-        warehouse.upgrade(engine, f"{number:04d}")
-        assert warehouse.current_revision(engine) == f"{number:04d}"
+        schema.upgrade(engine, f"{number:04d}")
+        schema.downgrade(engine, f"{number - 1:04d}" if number > 1 else "base")
+        schema.upgrade(engine, f"{number:04d}")
+        assert schema.current_revision(engine) == f"{number:04d}"
     assert set(inspect(engine).get_table_names()) == {*metadata.tables, "alembic_version"}
-    warehouse.downgrade(engine, "base")
+    schema.downgrade(engine, "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
-    assert warehouse.upgrade(engine) is True
-    assert warehouse.upgrade(engine) is False
-    warehouse.assert_current(engine)
+    assert schema.upgrade(engine) is True
+    assert schema.upgrade(engine) is False
+    schema.assert_current(engine)
 
 
 def test_an_upgrade_that_was_killed_between_two_statements_is_repeated(empty_database: Database) -> None:
     engine = empty_database.engine
-    warehouse.upgrade(engine)
+    schema.upgrade(engine)
     with engine.begin() as connection:  # the tables are there, the note that they are is not
         connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
-    assert warehouse.upgrade(engine) is True
-    warehouse.assert_current(engine)
+    assert schema.upgrade(engine) is True
+    schema.assert_current(engine)
 
 
 def test_a_newer_database_is_refused_and_left_alone(database: Database) -> None:
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(RevisionMismatch, match="newer than this program") as refused:
-        warehouse.upgrade(database.engine)
+        schema.upgrade(database.engine)
     assert refused.value.exit_code == 1
-    assert warehouse.current_revision(database.engine) == "9999"
+    assert schema.current_revision(database.engine) == "9999"
 
 
 def test_alembic_check_finds_nothing_to_do(database: Database) -> None:
@@ -75,7 +75,7 @@ def test_alembic_check_finds_nothing_to_do(database: Database) -> None:
 
 
 def test_four_processes_on_an_empty_database_at_once(empty_database: Database) -> None:
-    script = "import sys; from etl.warehouse.engine import *; upgrade(open_engine(sys.argv[1]))"
+    script = "import sys; from etl.warehouse import engine, schema; schema.upgrade(engine.open_engine(sys.argv[1]))"
     started = [
         subprocess.Popen([sys.executable, "-c", script, empty_database.url], stderr=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -85,7 +85,7 @@ def test_four_processes_on_an_empty_database_at_once(empty_database: Database) -
         if process.stderr:
             process.stderr.close()
     assert [code for code, _ in outcomes] == [0, 0, 0, 0], outcomes
-    warehouse.assert_current(empty_database.engine)
+    schema.assert_current(empty_database.engine)
 
 
 def test_every_table_and_column_has_a_comment() -> None:

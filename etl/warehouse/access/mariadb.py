@@ -1,4 +1,4 @@
-"""MariaDB's side of accounts for reports: users and roles, what they may do, what they were granted; no more."""
+"""MariaDB's side of accounts for reports: users and roles, what they may do, what they were granted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, RowMapping, text
 
 from etl.errors import UsageError
-from etl.warehouse.access.allowed import Right, names, rights
+from etl.warehouse.access.allowed import Right, not_listed, our_names
 from etl.warehouse.engine import execute_unseen, run_as_it_is
 from etl.warehouse.views import VIEWS
 
@@ -29,19 +29,21 @@ class Account(NamedTuple):
     host: str
 
 
-def named(connection: Connection, name: str) -> str:
+def normalized(connection: Connection, name: str) -> str:
     """Return ``user@host`` for a user, ``role@`` for a role; a name alone is user@% or else a role, if there is one.
 
     Raises UsageError for a name that no account can have.
     """
     user, at, host = name.rpartition("@") if "@" in name else (name, "", "%")
+    hint = ""
     if not user or user.lower() == "public" or user.endswith(" ") or host.endswith(" "):
         hint = "write name or name@host; PUBLIC is everybody, and no name ends with a space"
+    elif max(name) > "\uffff":
+        hint = "MariaDB knows no character beyond U+FFFF in names"
+    elif len(f"{user}@{host}") > _LONGEST:
+        hint = f"at most {_LONGEST} characters, the host included"
+    if hint:
         raise UsageError(f"{name!r} cannot be an account", hint=hint)
-    if max(name) > "\uffff":
-        raise UsageError(f"{name!r} cannot be an account", hint="MariaDB knows no character beyond U+FFFF in names")
-    if len(f"{user}@{host}") > _LONGEST:
-        raise UsageError(f"{name!r} cannot be an account", hint=f"at most {_LONGEST} characters, the host included")
     account, role = Account(user, host.lower()), Account(user, "")
     if account.host and not at and not _exists(connection, account) and _exists(connection, role):
         account = role
@@ -90,43 +92,44 @@ def danger(connection: Connection, account: str) -> str | None:
             return f"has rights on the whole database{via}"
         for row in tables_priv:
             writes = sorted((_words(row["Table_priv"]) | _words(row["Column_priv"])) - _HARMLESS)
-            if (row["User"], row["Host"]) == each and row["Table_name"] in names() and writes:
+            if (row["User"], row["Host"]) == each and row["Table_name"] in our_names() and writes:
                 return f"may {writes[0].upper()} on {row['Table_name']}{via}"
-        if via and (more := _not_listed(connection, each)):
+        if via and (more := _excess(connection, each)):
             return f"may read {more[0]}{via}"
     return None
 
 
-def reading(name: str) -> str:
+def privileges_to_read(name: str) -> str:
     """Return the privileges to read a table or view; of a view, tools ask for its columns by SHOW CREATE VIEW."""
     return "SELECT, SHOW VIEW" if name in _VIEWS else "SELECT"
 
 
-def prepare(connection: Connection, account: str) -> bool:
+def admit(connection: Connection, account: str) -> bool:
     """Do nothing: who may read a table may sign in to its database."""
     return True
 
 
-def held(connection: Connection, account: str) -> set[Right]:
+def granted(connection: Connection, account: str) -> set[Right]:
     """Return the rights that were granted to this very account on what is ours, or no longer there at all.
 
     MariaDB keeps grants by name: one on a table of long ago would be one on the next of that name.
     """
-    there = set(_tables(connection))
+    tables = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+    there = set(connection.scalars(text(tables)))
     query = "SELECT * FROM mysql.tables_priv WHERE Db = DATABASE()"
     explained = {row["Table_name"] for row in _rows(connection, query) if "Show view" in _words(row["Table_priv"])}
     return {
         right
         for holder, right in _granted(connection)
         if holder == _split(account)
-        and (right.name in names() or right.name not in there)
+        and (right.name in our_names() or right.name not in there)
         and (right.name not in _VIEWS or right.name in explained)
     }
 
 
-def beyond(connection: Connection, account: str) -> list[str]:
-    """Return what of ours this very account was granted beyond the list; what roles add, danger() has told before."""
-    return _not_listed(connection, _split(account))
+def excess(connection: Connection, account: str) -> list[str]:
+    """Return what of ours this very account was granted beyond the list; what roles add, danger() says."""
+    return _excess(connection, _split(account))
 
 
 def warnings(connection: Connection, account: str) -> list[str]:
@@ -188,18 +191,9 @@ def _granted(connection: Connection) -> Iterator[tuple[Account, Right]]:
             yield Account(row["User"], row["Host"]), Right(row["Table_name"], row["Column_name"])
 
 
-def _not_listed(connection: Connection, holder: Account) -> list[str]:
-    listed = rights()
-    return sorted(
-        right.name + (f".{right.column}" if right.column else "")
-        for each, right in _granted(connection)
-        if each == holder and right.name in names() and right not in listed and Right(right.name) not in listed
-    )
-
-
-def _tables(connection: Connection) -> list[str]:
-    query = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
-    return list(connection.scalars(text(query)))
+def _excess(connection: Connection, holder: Account) -> list[str]:
+    ours = our_names()
+    return not_listed(right for each, right in _granted(connection) if each == holder and right.name in ours)
 
 
 def _words(value: Any) -> set[str]:

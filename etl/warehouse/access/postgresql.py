@@ -1,4 +1,4 @@
-"""PostgreSQL's side of accounts for reports: what they may do, what they were granted; no more."""
+"""PostgreSQL's side of accounts for reports: what they may do, what they were granted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from etl.errors import UsageError
-from etl.warehouse.access.allowed import Right, names, rights
+from etl.warehouse.access.allowed import Right, not_listed, our_names
 from etl.warehouse.engine import execute_unseen, run_as_it_is
 
 NEEDS = "CREATEROLE and the ownership of the tables (or to be a superuser)"
@@ -83,7 +83,7 @@ ORDER BY danger.place, danger.oid <> reader.oid, what
 LIMIT 1
 """
 
-_HELD = """
+_GRANTED = """
 SELECT relname, NULL AS attname FROM ours CROSS JOIN reader CROSS JOIN LATERAL aclexplode(relacl) AS acl
 WHERE acl.grantee = reader.oid AND acl.privilege_type = 'SELECT'
 UNION
@@ -92,7 +92,7 @@ JOIN pg_catalog.pg_attribute ON attrelid = ours.oid CROSS JOIN LATERAL aclexplod
 WHERE acl.grantee = reader.oid AND acl.privilege_type = 'SELECT'
 """
 
-_BEYOND = """
+_READABLE = """
 SELECT DISTINCT relname, attname FROM ours
 JOIN pg_catalog.pg_attribute ON attrelid = ours.oid AND attnum > 0 AND NOT attisdropped
 CROSS JOIN reach
@@ -113,13 +113,12 @@ WHERE nspname = :schema AND acl.grantee = 0 AND acl.privilege_type = 'CREATE'
 _MAKERS_OF_LARGE_OBJECTS = "lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea)"
 
 
-def named(connection: Connection, name: str) -> str:
+def normalized(connection: Connection, name: str) -> str:
     """Return the name as it is noted; raise UsageError for one that no role can have."""
-    if name in ("public", "none") or name.startswith("pg_"):
-        hint = "PostgreSQL reserves public, none and all that begins with pg_"
-        raise UsageError(f"{name!r} cannot be a role", hint=hint)
-    if len(name.encode()) > _LONGEST:
-        raise UsageError(f"{name!r} cannot be a role", hint=f"PostgreSQL knows names of up to {_LONGEST} bytes")
+    is_reserved = name in ("public", "none") or name.startswith("pg_")
+    if is_reserved or len(name.encode()) > _LONGEST:
+        reserved, long = "reserves public, none and all that begins with pg_", f"knows names of up to {_LONGEST} bytes"
+        raise UsageError(f"{name!r} cannot be a role", hint=f"PostgreSQL {reserved if is_reserved else long}")
     return name
 
 
@@ -153,12 +152,12 @@ def danger(connection: Connection, name: str) -> str | None:
     return next((f"{row.what} (by way of {row.via})" if row.via else str(row.what) for row in found), None)
 
 
-def reading(name: str) -> str:
+def privileges_to_read(name: str) -> str:
     """Return the privilege to read a table or view."""
     return "SELECT"
 
 
-def prepare(connection: Connection, name: str) -> bool:
+def admit(connection: Connection, name: str) -> bool:
     """Let the role into the database and its schema, read-only unless it says otherwise; tell whether it is in.
 
     Who does not own the database can grant nothing there, which is only a warning of PostgreSQL's: PUBLIC may have it.
@@ -172,19 +171,14 @@ def prepare(connection: Connection, name: str) -> bool:
     return bool(connection.scalar(text(_MAY_COME_IN), {"name": name, "schema": schema}))
 
 
-def held(connection: Connection, name: str) -> set[Right]:
+def granted(connection: Connection, name: str) -> set[Right]:
     """Return the rights to read what is ours that were granted to this very role."""
-    return {Right(*row) for row in _rows(connection, _HELD, name)}
+    return {Right(*row) for row in _rows(connection, _GRANTED, name)}
 
 
-def beyond(connection: Connection, name: str) -> list[str]:
+def excess(connection: Connection, name: str) -> list[str]:
     """Return what of ours this role may read beyond the list, by way of PUBLIC, another role or another grantor."""
-    listed = rights()
-    return [
-        f"{row.relname}.{row.attname}"
-        for row in _rows(connection, _BEYOND, name)
-        if Right(row.relname) not in listed and Right(row.relname, row.attname) not in listed
-    ]
+    return not_listed(Right(*row) for row in _rows(connection, _READABLE, name))
 
 
 def warnings(connection: Connection, name: str) -> list[str]:
@@ -210,7 +204,7 @@ def next_step(name: str, *, has_password: bool) -> str | None:
 
 
 def _rows(connection: Connection, query: str, name: str) -> Sequence[Row[Any]]:
-    return connection.execute(text(_REACH + query), {"name": name, "names": names()}).all()
+    return connection.execute(text(_REACH + query), {"name": name, "names": our_names()}).all()
 
 
 def _schema(connection: Connection) -> str:

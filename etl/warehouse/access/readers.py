@@ -1,7 +1,4 @@
-"""Accounts for reports: given the rights of the list, and given them again when the schema has changed.
-
-This file must not know what may be read (allowed.py), nor how a database writes accounts (postgresql.py, mariadb.py).
-"""
+"""Accounts for reports: given the rights of the list, and given them again when the schema has changed."""
 
 from __future__ import annotations
 
@@ -19,7 +16,8 @@ from etl import log
 from etl.errors import ConfigurationError, UsageError, Vb365EtlError, WarehouseUnreachable
 from etl.warehouse.access import mariadb, postgresql
 from etl.warehouse.access.allowed import Right, rights
-from etl.warehouse.engine import explained, is_refused, lock, run_as_it_is, writing
+from etl.warehouse.engine import explained, is_refused, run_as_it_is, writing
+from etl.warehouse.locks import lock
 from etl.warehouse.tables import bi_reader
 
 logger = log.get_logger(__name__)
@@ -41,7 +39,7 @@ class _Accounts(Protocol):
     @property
     def NEEDS(self) -> str: ...  # noqa: N802 - a constant of the module
 
-    def named(self, connection: Connection, name: str, /) -> str: ...
+    def normalized(self, connection: Connection, name: str, /) -> str: ...
 
     def quoted(self, name: str, /) -> str: ...
 
@@ -53,13 +51,13 @@ class _Accounts(Protocol):
 
     def danger(self, connection: Connection, name: str, /) -> str | None: ...
 
-    def reading(self, name: str, /) -> str: ...
+    def privileges_to_read(self, name: str, /) -> str: ...
 
-    def prepare(self, connection: Connection, name: str, /) -> bool: ...
+    def admit(self, connection: Connection, name: str, /) -> bool: ...
 
-    def held(self, connection: Connection, name: str, /) -> set[Right]: ...
+    def granted(self, connection: Connection, name: str, /) -> set[Right]: ...
 
-    def beyond(self, connection: Connection, name: str, /) -> list[str]: ...
+    def excess(self, connection: Connection, name: str, /) -> list[str]: ...
 
     def warnings(self, connection: Connection, name: str, /) -> list[str]: ...
 
@@ -86,13 +84,23 @@ def grant_reader(engine: Engine, name: str, password: str | None, granted_at: da
     with lock(engine, "schema", wait_seconds=120), writing(engine) as connection:
         of_database = _accounts(connection)
         with _needing_rights(connection, of_database):
-            account = of_database.named(connection, name)
+            account = of_database.normalized(connection, name)
             is_created = not of_database.exists(connection, account)
             with _created(connection, of_database, account, password) if is_created else nullcontext():
-                _assert_only_reads(of_database.danger(connection, account), connection, of_database, account)
-                if not (of_database.prepare(connection, account) and _match(connection, of_database, account)):
+                where = f"account {of_database.quoted(account)}"
+                if danger := of_database.danger(connection, account):
+                    what = f"it {danger}; an account for reports may only read; nothing was changed"
+                    hint = "name another account, or take that right back first"
+                    raise ConfigurationError(what, where=where, hint=hint)
+                if not (of_database.admit(connection, account) and _match(connection, of_database, account)):
                     raise _lacking(connection, of_database, "not all rights could be granted")
-                _assert_no_more(of_database.beyond(connection, account), connection, of_database, account)
+                if excess := of_database.excess(connection, account):
+                    more = f" and {len(excess) - 1} more" if len(excess) > 1 else ""
+                    what = f"it may read {excess[0]}{more}, which is not for reports; nothing was changed"
+                    hint = (
+                        "it has that right from PUBLIC, from a role or from another grantor: take it back there first"
+                    )
+                    raise ConfigurationError(what, where=where, hint=hint)
                 if not connection.scalar(select(bi_reader.c.account).where(bi_reader.c.account == account)):
                     connection.execute(insert(bi_reader).values(account=account, granted_at=granted_at))
             warnings = of_database.warnings(connection, account)
@@ -140,40 +148,21 @@ def _created(connection: Connection, of_database: _Accounts, account: str, passw
 
 
 def _match(connection: Connection, of_database: _Accounts, account: str) -> bool:
-    """Revoke what an account holds beyond the list, grant what it lacks; tell whether it then holds all of it."""
-    wanted, holder = rights(), of_database.quoted(account)
-    for reading in _readings(of_database, of_database.held(connection, account) - wanted):
-        run_as_it_is(connection, f"REVOKE {reading} FROM {holder}")
-    for reading in _readings(of_database, wanted - of_database.held(connection, account)):
-        run_as_it_is(connection, f"GRANT {reading} TO {holder}")
-    return wanted <= of_database.held(connection, account)
+    """Revoke what an account has beyond the list, grant what it lacks; tell whether it then has all of it."""
+    wanted, quoted = rights(), of_database.quoted(account)
+    for privileges in _as_sql(of_database, of_database.granted(connection, account) - wanted):
+        run_as_it_is(connection, f"REVOKE {privileges} FROM {quoted}")
+    for privileges in _as_sql(of_database, wanted - of_database.granted(connection, account)):
+        run_as_it_is(connection, f"GRANT {privileges} TO {quoted}")
+    return wanted <= of_database.granted(connection, account)
 
 
-def _readings(of_database: _Accounts, wanted: Collection[Right]) -> Iterator[str]:
+def _as_sql(of_database: _Accounts, wanted: Collection[Right]) -> Iterator[str]:
     """Write rights as SQL, a table at a time; our own names need no quotes."""
     in_order = sorted(wanted, key=lambda right: (right.name, right.column or ""))
     for (name, is_whole), group in groupby(in_order, key=lambda right: (right.name, right.column is None)):
         columns = ", ".join(right.column or "" for right in group)
-        yield f"{of_database.reading(name)} ON {name}" if is_whole else f"SELECT ({columns}) ON {name}"
-
-
-def _assert_only_reads(danger: str | None, connection: Connection, of_database: _Accounts, account: str) -> None:
-    if danger:
-        raise ConfigurationError(
-            f"it {danger}; an account for reports may only read; nothing was changed",
-            where=f"account {of_database.quoted(account)}",
-            hint="name another account, or take that right back first",
-        )
-
-
-def _assert_no_more(beyond: list[str], connection: Connection, of_database: _Accounts, account: str) -> None:
-    if beyond:
-        more = f" and {len(beyond) - 1} more" if len(beyond) > 1 else ""
-        raise ConfigurationError(
-            f"it may read {beyond[0]}{more}, which is not for reports; nothing was changed",
-            where=f"account {of_database.quoted(account)}",
-            hint="it has that right from PUBLIC, from a role or from another grantor: take it back there first",
-        )
+        yield f"{of_database.privileges_to_read(name)} ON {name}" if is_whole else f"SELECT ({columns}) ON {name}"
 
 
 @contextmanager

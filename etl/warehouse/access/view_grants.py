@@ -1,4 +1,4 @@
-"""What anybody was granted on the views, kept while they are down (PostgreSQL); it must not know who should read them.
+"""What anybody was granted on the views, kept while they are down (PostgreSQL).
 
 MariaDB keeps grants by name, whatever becomes of the view.
 """
@@ -6,9 +6,9 @@ MariaDB keeps grants by name, whatever becomes of the view.
 from __future__ import annotations
 
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from etl import log
 from etl.warehouse.access.postgresql import quoted
@@ -29,15 +29,14 @@ class Grant(NamedTuple):
 
 
 class SavedGrants(NamedTuple):
-    """The grants on the views in the order of their access lists, and these lists as PostgreSQL writes them."""
+    """The grants on the views in the order of their access lists; each view with its list, owner and oid."""
 
     grants: tuple[Grant, ...]
-    lists: dict[str, str | None]
-    owners: dict[str, str]
+    views: dict[str, Row[Any]]
 
 
 _LISTS = """
-SELECT relname, CAST(relacl AS text) AS list, pg_get_userbyid(relowner) AS owner FROM pg_catalog.pg_class
+SELECT relname, CAST(relacl AS text) AS list, pg_get_userbyid(relowner) AS owner, oid FROM pg_catalog.pg_class
 WHERE relkind = 'v' AND relname = ANY(CAST(:views AS text[])) AND pg_table_is_visible(oid)
 """
 
@@ -66,34 +65,29 @@ ORDER BY relname, attnum, min(min(place)) OVER (PARTITION BY relname, attnum, gr
 def saved_grants(connection: Connection) -> SavedGrants:
     """Return what everybody was granted on the views that are there; nothing where grants outlive a view."""
     if connection.dialect.name != "postgresql":
-        return SavedGrants((), {}, {})
+        return SavedGrants((), {})
     views = {"views": [view.name for view in VIEWS]}
-    lists = connection.execute(text(_LISTS), views).all()
     return SavedGrants(
         tuple(Grant(*row) for row in connection.execute(text(_GRANTS), views)),
-        {row.relname: row.list for row in lists},
-        {row.relname: row.owner for row in lists},
+        {row.relname: row for row in connection.execute(text(_LISTS), views)},
     )
 
 
 def restore_grants(connection: Connection, saved: SavedGrants) -> None:
-    """Grant again what was saved, and nothing else, on the views that were made anew, in the same order.
+    """Grant again what was saved, and nothing else, on the views that were dropped and made anew, in the same order.
 
     An owner from before who is not the owner now is granted what it had as such. A column that the view has no more
     is told in the log.
     """
     made = saved_grants(connection)
+    anew = {view for view, before in saved.views.items() if view in made.views and made.views[view].oid != before.oid}
     columns = {(view.name, column.name) for view in VIEWS for column in view.columns}
-    differ = {
-        view
-        for view, before in saved.lists.items()
-        if view in made.lists and (before, saved.owners[view]) != (made.lists[view], made.owners[view])
-    }
+    differ = {view for view in anew if saved.views[view][1:3] != made.views[view][1:3]}
     for view, grantee in dict.fromkeys((each.view, each.grantee) for each in made.grants if each.view in differ):
-        if grantee != made.owners[view] or grantee == saved.owners[view]:  # a new owner keeps what it has as such
+        if grantee not in {made.views[view].owner} - {saved.views[view].owner}:  # a new owner keeps what it has as such
             run_as_it_is(connection, f"REVOKE ALL ON {view} FROM {_quoted(grantee)}")
     for (view, column, grantee, is_grantable), group in groupby(saved.grants, key=lambda each: each[:4]):
-        if column is None and view not in differ:
+        if view not in (differ if column is None else anew):
             continue
         if column is not None and (view, column) not in columns:
             logger.warning("a grant on a column that the view no longer has is gone", view=view, column=column)

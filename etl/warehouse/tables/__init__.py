@@ -8,7 +8,14 @@ from etl.warehouse.tables.derived import (
     session_baseline,
     session_hour,
 )
-from etl.warehouse.tables.dimensions import calendar, data_dictionary, hour_of_week, report_clock, run_status
+from etl.warehouse.tables.dimensions import (
+    calendar,
+    data_dictionary,
+    hour_of_week,
+    report_clock,
+    run_status,
+    view_contract,
+)
 from etl.warehouse.tables.jobs import (
     job,
     job_change,
@@ -59,5 +66,6 @@ __all__ = [
     "sync_cursor",
     "sync_run",
     "sync_run_stream",
+    "view_contract",
     "volatile_field",
 ]

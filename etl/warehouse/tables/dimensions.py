@@ -77,6 +77,19 @@ data_dictionary = define(
     PrimaryKeyConstraint("object_name", "column_name"),
 )
 
+view_contract = define(
+    "view_contract",
+    "One row: which release made the views",
+    _number("id", "Always 1"),
+    _number("contract_version", "Version of the SQL contract; an older program leaves the views of a newer one alone"),
+    column("sources_digest", word(32), "Digest of the code that makes the views; empty meanwhile", nullable=False),
+    column("views_digest", word(32), "Digest of what the views and the data dictionary say", nullable=False),
+    column("left_views", long_text(), "Views that stayed as they were, for what others made of them; NULL = none"),
+    instant("rebuilt_at", "When they were made", nullable=False),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
 report_clock = define(
     "report_clock",
     "One row: the zone that days are cut in, and the newest observation",

@@ -43,6 +43,10 @@ class View:
         return CreateView(self.select, self.name)
 
     @property
+    def replacement(self) -> CreateView:
+        return CreateView(self.select, self.name, or_replace=True)
+
+    @property
     def removal(self) -> DropView:
         return DropView(self.table, if_exists=True)
 

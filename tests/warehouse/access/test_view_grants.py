@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, make_url, select, text
+from sqlalchemy import Connection, insert, make_url, select, text
 
-from etl.warehouse import engine as warehouse_engine
 from etl.warehouse.access.readers import grant_reader
-from etl.warehouse.contract import renewed
-from etl.warehouse.engine import open_engine, upgrade
+from etl.warehouse.engine import open_engine
+from etl.warehouse.rebuild import renewed
+from etl.warehouse.schema import HEAD_REVISION, assert_current, sources_digest, upgrade
 from etl.warehouse.tables import bi_reader
 from tests.conftest import Accounts, Database
 from tests.readers import NOW, PASSWORD, execute, signed_in
@@ -40,8 +41,12 @@ def upgrade_from_0006(database: Database) -> None:
     assert upgrade(database.engine) is True
 
 
+def renewing(connection: Connection) -> AbstractContextManager[None]:
+    return renewed(connection, HEAD_REVISION, sources_digest())
+
+
 def renew(database: Database) -> None:
-    with database.engine.begin() as connection, renewed(connection):
+    with database.engine.begin() as connection, renewing(connection):
         pass
 
 
@@ -257,7 +262,7 @@ def test_an_upgrade_by_an_account_that_may_not_grant_is_a_warning(
     with caplog.at_level(logging.INFO):
         assert upgrade(engine) is True
     engine.dispose()
-    warehouse_engine.assert_current(warehouse.engine)
+    assert_current(warehouse.engine)
     warnings = [each.message for each in caplog.records if each.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert "an account for reports keeps its old rights" in caplog.text
@@ -281,7 +286,11 @@ def test_a_migration_that_fails_leaves_rights_as_they_were(accounts: Accounts, w
         name = accounts.name("postgresql")
         grant_reader(warehouse.engine, name, PASSWORD, NOW)
     before = lists(warehouse)
-    with pytest.raises(ZeroDivisionError), warehouse.engine.begin() as connection, renewed(connection):
+    with (
+        pytest.raises(ZeroDivisionError),
+        warehouse.engine.begin() as connection,
+        renewed(connection, HEAD_REVISION, sources_digest()),
+    ):
         raise ZeroDivisionError
     if warehouse.kind == "mariadb":  # which commits each step: the next upgrade puts the views up again
         upgrade(warehouse.engine)

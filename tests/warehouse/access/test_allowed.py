@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Engine, exc, insert, make_url, text
 from etl.warehouse import tables
 from etl.warehouse.access.allowed import IN_PART, NOT_AT_ALL, WHOLE, Right, rights
 from etl.warehouse.access.readers import grant_reader
-from etl.warehouse.engine import open_engine, upgrade
+from etl.warehouse.engine import open_engine
+from etl.warehouse.schema import upgrade
 from etl.warehouse.tables import metadata
 from etl.warehouse.views import VIEWS
 from tests.conftest import Accounts, kinds, server_database
