@@ -335,7 +335,7 @@ def _without_run(promise: _Promise, previous: Run | None, presence: _Presence, h
 
 
 def _was_running(run: Run, at: datetime, known: Sequence[Span]) -> bool:
-    if run.is_open:  # as of the last walk; nobody knows how long it will be
+    if run.is_open:  # as of the last listing; nobody knows how long it will be
         return bool(known) and at <= known[-1].end
     return run.final_ended_at is not None and run.final_ended_at > at
 

@@ -17,11 +17,21 @@ from etl.errors import UsageError
 from etl.load.facts.cursor import Derived, read_derived
 from etl.load.facts.read import is_reading_sessions, job_facts, observations
 from etl.report.queries import FoundJob, Row, find_job
+from etl.transform.records import STREAM_OF_KIND
 from etl.warehouse.engine import reading
 from etl.warehouse.tables import expected_run
 
 _SHOWN = 3  # starts that were not simply met, where nobody says which
-_STREAM_OF_KIND = {"backup": "jobs", "copy": "copy_jobs"}
+_INPUTS = [
+    "version_number",
+    "promise",
+    "grace_seconds",
+    "runs",
+    "covered_from",
+    "covered_to",
+    "observed_before",
+    "observed_after",
+]
 
 
 class Explained(NamedTuple):
@@ -41,18 +51,20 @@ class Explained(NamedTuple):
     def row(self) -> Row:
         """The columns of expected_run, and the inputs of the verdict."""
         judged = self.judgement
-        covered = judged.covered if judged else None
-        return {
-            **self.stored,
-            "version_number": judged.definition.version_number if judged else None,
-            "promise": judged.promise if judged else None,
-            "grace_seconds": int(judged.grace.total_seconds()) if judged else None,
-            "runs": [_run_row(each) for each in judged.runs] if judged else [],
-            "covered_from": covered.begin if covered and covered.begin > EVER else None,
-            "covered_to": covered.end if covered else None,
-            "observed_before": judged.observed_before if judged else None,
-            "observed_after": judged.observed_after if judged else None,
-        }
+        if judged is None:
+            return {**self.stored, **dict.fromkeys(_INPUTS), "runs": []}
+        begin, end = judged.covered or (EVER, None)
+        inputs = (
+            judged.definition.version_number,
+            judged.promise,
+            int(judged.grace.total_seconds()),
+            [_run_row(each) for each in judged.runs],
+            begin if begin > EVER else None,
+            end,
+            judged.observed_before,
+            judged.observed_after,
+        )
+        return {**self.stored, **dict(zip(_INPUTS, inputs, strict=True))}
 
 
 def explain(engine: Engine, name_or_uid: str, when: date | datetime | None = None) -> tuple[FoundJob, list[Explained]]:
@@ -95,7 +107,7 @@ def _judged(
     connection: Connection, job: FoundJob, derived: Derived, first: datetime, last: datetime
 ) -> dict[datetime, Judgement]:
     """Judge the starts of a stretch of time again, as far as the loader saw when it did."""
-    zones, stream = derived.zones, _STREAM_OF_KIND[job.kind]
+    zones, stream = derived.zones, STREAM_OF_KIND[job.kind]
     begin = day_bounds(zones.reporting, day_of(first, zones.reporting)).starts_at
     horizon = Horizon(
         zones,

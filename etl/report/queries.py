@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, or_, select
 
 from etl.errors import UsageError
+from etl.transform.records import Kind
 from etl.warehouse.engine import reading
 from etl.warehouse.tables import expected_run, job, job_change, job_version, rejected_document, server
 from etl.warehouse.views.jobs import JOB_CURRENT, JOB_HISTORY
@@ -71,7 +72,7 @@ class FoundJob(NamedTuple):
 
     id: int
     job_uid: str
-    kind: str
+    kind: Kind
     name: str | None
     server_id: int
     server_name: str

@@ -65,8 +65,8 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(f"2026-01-{text}").replace(tzinfo=BERLIN).astimezone(UTC)
 
 
-def attempt(uid: str, started: str, ended: str | None, status: str, **told: Any) -> Attempt:
-    return Attempt(ord(uid[0]), uid, at(started), None if ended is None else at(ended), status, **told)
+def attempt(uid: str, started: str, ended: str | None, status: str, **sent: Any) -> Attempt:
+    return Attempt(ord(uid[0]), uid, at(started), None if ended is None else at(ended), status, **sent)
 
 
 def expected(day: date, outcome: Outcome, session_id: int | None = None) -> ExpectedRun:

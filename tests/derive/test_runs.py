@@ -22,10 +22,10 @@ def at(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-def attempt(n: int, minutes: float, length: float | None = 10, status: str = "Failed", **told: Any) -> Attempt:
+def attempt(n: int, minutes: float, length: float | None = 10, status: str = "Failed", **sent: Any) -> Attempt:
     """Attempt number n, called a, b, c, .. in the API."""
     ended_at = None if length is None else at(minutes + length)
-    return Attempt(n, chr(96 + n), at(minutes), ended_at, status, **told)
+    return Attempt(n, chr(96 + n), at(minutes), ended_at, status, **sent)
 
 
 def retrying(limit: int | None, *, is_enabled: bool | None = True) -> InForce:
@@ -210,7 +210,7 @@ def histories(draw: st.DrawFn) -> tuple[list[Attempt], dict[int, InForce]]:
         length = draw(st.sampled_from([None, 0, 5, 10]))
         uid = f"{draw(st.integers(0, 99)):02}-{n}"
         known = [each.session_uid for each in found]
-        told: dict[str, Any] = draw(
+        sent: dict[str, Any] = draw(
             st.sampled_from(
                 [
                     {},
@@ -226,7 +226,7 @@ def histories(draw: st.DrawFn) -> tuple[list[Attempt], dict[int, InForce]]:
             rulings[n] = retrying(2)
         status = draw(st.sampled_from(["Failed", "Warning", "Success", "Stopped"]))
         ended_at = None if length is None else at(minutes + length)
-        found.append(Attempt(n, uid, at(minutes), ended_at, status, will_be_retried=draw(st.booleans()), **told))
+        found.append(Attempt(n, uid, at(minutes), ended_at, status, will_be_retried=draw(st.booleans()), **sent))
     return sorted(found, key=lambda each: (each.started_at, each.session_uid)), rulings
 
 

@@ -48,7 +48,7 @@ def mark_stale(connection: Connection, job_ids: Collection[int], since: datetime
 
 
 def mark_stale_filled(connection: Connection, job_ids: Collection[int]) -> None:
-    """Mark jobs of whose definition in force a reading told more (H5): that held since the definition began.
+    """Mark jobs of whose definition in force a reading filled fields (H5): that held since the definition began.
 
     The first definition of a job also stands for the attempts before it.
     """
@@ -104,7 +104,7 @@ def mark_stale_next(connection: Connection, server_id: int, after: int, since: d
 
 
 def mark_stale_undecided(connection: Connection, server_id: int, undecided_since: datetime, now: datetime) -> None:
-    """Mark the jobs of expected runs that time or a walk of the sessions may have decided since an instant."""
+    """Mark the jobs of expected runs that time or a listing of the sessions may have decided since an instant."""
     undecided = or_(
         and_(expected_run.c.outcome == "pending", expected_run.c.expected_at <= now),
         and_(
