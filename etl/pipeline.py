@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Engine
 
 from etl.config import ServerSettings, Settings
+from etl.derive.horizon import Zones
 from etl.errors import ConfigurationError, SourceError, UsageError
 from etl.extract.client import Vb365Client
 from etl.extract.versions import ApiVersion, nothing_to_read, unserved_streams
@@ -21,7 +22,6 @@ from etl.load.dimensions import assert_zone
 from etl.load.identity import Identity
 from etl.load.ledger import CLOCK_TOLERANCE, Clock, system_clock
 from etl.load.rejections import OpenRejection, open_rejections
-from etl.load.sessions import Zones
 from etl.run import SyncResult, open_sync_run
 from etl.streams import sessions
 from etl.streams.facts import derive, ensure_dimensions, rebuild

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import etl
-from etl.cli import check, connect, database, demo, export, jobs, rejected, service, setup, status, sync
+from etl.cli import check, connect, database, demo, explain, export, jobs, rejected, service, setup, status, sync
 from etl.cli.options import Common
 
 
@@ -59,6 +59,7 @@ app.command()(sync.sync)
 app.command()(service.run)
 app.command()(jobs.jobs)
 app.command()(jobs.history)
+app.command()(explain.explain)
 app.command()(status.status)
 app.command(context_settings={"allow_extra_args": True})(export.export)  # --tables takes many names
 app.command()(connect.connect)

@@ -1,4 +1,4 @@
-"""The commands that show jobs and their history; they must not know how a row came about."""
+"""The commands that show jobs and their history."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def history(
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Show what happened to one job, on one timeline: changes of its definition, statuses, runs."""
+    """Show what happened to one job, on one timeline: changes of its definition, statuses, starts, runs."""
     from etl.report import queries
 
     settings = open_settings(context, config)
@@ -69,10 +69,12 @@ def history(
 
 
 def _timeline(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Put changes, statuses and runs in order of time; at one instant the change comes first.
+    """Put changes, statuses, starts that were not simply met, and runs in order of time; changes come first.
 
     Intervals that follow each other with the same status are one line: what else changed in them is the runs' to tell.
     """
+    from etl.derive.expected import NOT_SIMPLY_MET
+
     changes = [
         {
             "at": each["detected_at"],
@@ -88,6 +90,11 @@ def _timeline(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str
         else:
             line = {"at": each["valid_from"], "what": "status", "detail": each["last_status"]}
             statuses.append({**line, "until": each["valid_to"]})
+    starts = [
+        {"at": each["expected_at"], "what": each["outcome"].replace("_", " "), "detail": each["reason"]}
+        for each in found["expected"]
+        if each["outcome"] in NOT_SIMPLY_MET
+    ]
     runs = [
         {
             "at": each["first_started_at"],
@@ -98,4 +105,4 @@ def _timeline(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str
         }
         for each in found["runs"]
     ]
-    return sorted([*changes, *statuses, *runs], key=lambda each: each["at"])
+    return sorted([*changes, *statuses, *starts, *runs], key=lambda each: each["at"])

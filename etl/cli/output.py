@@ -36,7 +36,10 @@ _COLOURS = {
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document; instants are ISO 8601 in UTC, always with Z and six fractional digits."""
+    """Print one JSON document; instants are ISO 8601 in UTC, always with Z and six fractional digits.
+
+    Times on a server's own clock have no zone.
+    """
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
@@ -45,6 +48,8 @@ def print_json(value: object) -> None:
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
+        if value.tzinfo is None:
+            return value.isoformat(timespec="microseconds")
         return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     if isinstance(value, bytes):
         return value.hex()

@@ -1,4 +1,4 @@
-"""The command that tells how the jobs stand, for people and for monitoring; it must not know how a row came about."""
+"""The command that tells how the jobs stand, for people and for monitoring."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def status(
 
     alarm = _alarm(fail_on) if fail_on is not None else None
     settings = open_settings(context, config)
-    opened = open_database(settings)
-    rows = report.status(opened)
-    warn_of_views(opened)
+    engine = open_database(settings)
+    rows = report.status(engine)
+    warn_of_views(engine)
     found = report.alarms(rows, alarm, datetime.now(UTC)) if alarm else []
     reasons = {row["job_id"]: row["reasons"] for row in found}
     if json:
@@ -58,6 +58,9 @@ def status(
     else:
         zone = settings.reporting_zone
         print_table(f"{len(rows)} jobs", _COLUMNS, [_shown(row) for row in rows], zone)
+        for server, left in report.unrevised(engine).items():
+            what = f"{server}: the rules have changed, the facts of {left} jobs are still those of the rules before"
+            typer.echo(f"{what}; the next passes derive them anew, or at once: vb365-etl db rebuild")
         if alarm and not found:
             typer.echo(f"none of them fails {fail_on}")
         elif alarm:

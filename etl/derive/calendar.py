@@ -1,4 +1,4 @@
-"""What every report shares: the days of a zone, hours of the week, what statuses mean; it must not know any fact."""
+"""What every report shares: the days of a zone, hours of the week, what statuses mean."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ONE_DAY = timedelta(days=1)
 _ONE_SECOND = timedelta(seconds=1)
 
 # English whatever the locale, as reports are compared between machines.
-_MONTHS = (
+_MONTHS = [
     "January",
     "February",
     "March",
@@ -25,8 +25,8 @@ _MONTHS = (
     "October",
     "November",
     "December",
-)
-_WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+]
+WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
 
 
 class Day(NamedTuple):
@@ -63,6 +63,9 @@ RUN_STATUS: Mapping[str, RunStatus] = {
         RunStatus("NotConfigured", "Other", 1, 0, 0, 0, 0, "#9e9e9e"),
     )
 }
+
+LENIENT_GROUPS = frozenset(each.status_group for each in RUN_STATUS.values() if each.is_success_lenient)
+RUNNING_WORDS = tuple(each.status for each in RUN_STATUS.values() if each.status_group == "Running")
 
 
 def status_named(word: str | None) -> RunStatus:
@@ -121,7 +124,7 @@ def calendar_days(zone: ZoneInfo, first: date, last: date) -> Iterator[dict[str,
             "iso_week_label": f"{iso_year:04}-W{iso_week:02}",
             "day_of_month": day.day,
             "weekday": weekday,
-            "weekday_name": _WEEKDAYS[weekday],
+            "weekday_name": WEEKDAYS[weekday],
             "is_weekend": int(weekday in (0, 6)),
             "is_month_end": int((day + _ONE_DAY).day == 1),
         }
@@ -133,7 +136,7 @@ def hours_of_week() -> list[dict[str, object]]:
         {
             "hour_of_week": weekday * 24 + hour,
             "weekday": weekday,
-            "weekday_name": _WEEKDAYS[weekday],
+            "weekday_name": WEEKDAYS[weekday],
             "monday_first": weekday or 7,
             "hour": hour,
             "hour_label": f"{hour:02}:00",

@@ -1,67 +1,45 @@
-"""Sums up one job's attempts, runs, expected starts and definitions by day; it must not know how they came about."""
+"""Sums up one job's attempts, runs, expected starts and definitions by day."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from statistics import median
 from typing import NamedTuple
 
 from msgspec import Struct
 
-from etl.derive.calendar import Day, status_named
+from etl.derive.calendar import LENIENT_GROUPS, Day, status_named
+from etl.derive.definitions import Definition
+from etl.derive.expected import ExpectedRun
 from etl.derive.runs import Run, Streak
+from etl.derive.sessions import ORDER, Attempt
+
+_MET = ("met", "met_late")
 
 
-class Figures(Struct, frozen=True, gc=False):
-    """What one attempt did."""
-
-    session_uid: str
-    started_at: datetime
-    ended_at: datetime | None = None
-    status: str | None = None
-    transferred_bytes: int | None = None
-    items_processed: int | None = None
-    seconds_outside_window: int | None = None
-
-
-class Expected(Struct, frozen=True, gc=False):
-    """One expected start: its day, its outcome, and whether the run that met it ended with Success."""
-
-    day: date
-    outcome: str
-    is_success_strict: bool = False
-
-
-class Definition(NamedTuple):
-    """What a job was set to do in [valid_from, valid_to)."""
-
-    valid_from: datetime
-    valid_to: datetime | None
-    is_enabled: bool | None
-    organization_id: int | None
-    repository_id: int | None
-
-
-class Facts(NamedTuple):
+class DayFacts(NamedTuple):
     """What is known of one job; more than the days in question need does no harm.
 
-    Needed are the attempts and runs that started or ended in those days or later, the expected starts of those days,
-    and all definitions.
+    Needed are the attempts and runs that started or ended in those days or later, the expected starts of those days
+    with the runs that met them, and all definitions. ``outside`` are the seconds of the attempts outside of the
+    window, by session id.
     """
 
-    attempts: Iterable[Figures] = ()
+    attempts: Iterable[Attempt] = ()
+    outside: Mapping[int, int | None] = {}
     runs: Iterable[Run] = ()
-    expected: Iterable[Expected] = ()
+    expected: Iterable[ExpectedRun] = ()
     definitions: Iterable[Definition] = ()
 
 
 class Carried(NamedTuple):
-    """What the end of a day hands to the next one."""
+    """What the end of a day hands to the next one; ``day`` None = there was none."""
 
     failures_in_a_row: int = 0
     last_success_at: datetime | None = None
+    day: date | None = None
 
 
 class JobDay(Struct, frozen=True, gc=False):
@@ -99,7 +77,7 @@ class JobDay(Struct, frozen=True, gc=False):
 
 
 def job_days(
-    facts: Facts, days: Sequence[Day], carried: Carried, as_of: datetime, complete: Container[date] = ()
+    facts: DayFacts, days: Sequence[Day], carried: Carried, as_of: datetime, complete: Container[date] = ()
 ) -> list[JobDay]:
     """Return a row for each of the days, which follow one another without a hole.
 
@@ -116,14 +94,18 @@ def job_days(
     def of(instant: datetime) -> _Tally | None:
         return tallies[bisect_right(starts, instant) - 1] if starts[0] <= instant < over else None
 
+    strict: set[int | None] = set()
     for attempt in facts.attempts:
         if tally := of(attempt.started_at):
             tally.attempts.append(attempt)
+            tally.seconds_outside += facts.outside.get(attempt.session_id) or 0
         if attempt.ended_at and status_named(attempt.status).is_success_lenient and (tally := of(attempt.ended_at)):
             tally.last_success_at = max(tally.last_success_at or attempt.ended_at, attempt.ended_at)
     for run in facts.runs:
-        if run.is_open or run.final_ended_at is None:
+        if run.is_open or run.final_ended_at is None or run.final_status_group == "Running":  # forgotten while it ran
             continue
+        if status_named(run.final_status).is_success_strict:
+            strict.add(run.first_session_id)
         if tally := of(run.first_started_at):
             tally.runs.append(run)
         if tally := of(run.final_ended_at):
@@ -131,7 +113,8 @@ def job_days(
     tally_of = {each.day: tally for each, tally in zip(days, tallies, strict=True)}
     for start in facts.expected:
         if tally := tally_of.get(start.day):
-            tally.expected.append(start)
+            tally.outcomes.append(start.outcome)
+            tally.met_strict += start.session_id in strict and start.outcome in _MET
     definitions = sorted(facts.definitions, key=lambda each: each.valid_from)
     rows = []
     for day, tally in zip(days, tallies, strict=True):
@@ -142,15 +125,17 @@ def job_days(
 
 def carried_from(row: JobDay) -> Carried:
     """Return what the end of a day hands to the next one."""
-    return Carried(row.failures_in_a_row_at_end, row.last_success_at_end)
+    return Carried(row.failures_in_a_row_at_end, row.last_success_at_end, row.day)
 
 
 class _Tally(Struct):
     """What belongs to one day."""
 
-    attempts: list[Figures] = []
+    attempts: list[Attempt] = []
     runs: list[Run] = []
-    expected: list[Expected] = []
+    outcomes: list[str] = []
+    met_strict: int = 0
+    seconds_outside: int = 0
     ends: list[tuple[datetime, datetime, str, str]] = []
     last_success_at: datetime | None = None
 
@@ -165,9 +150,8 @@ def _job_day(
     day: Day, tally: _Tally, at_end: Carried, definition: Definition | None, as_of: datetime, is_complete: bool
 ) -> JobDay:
     groups = [each.final_status_group for each in tally.runs]
-    outcomes = [each.outcome for each in tally.expected]
-    met = [each for each in tally.expected if each.outcome in ("met", "met_late")]
-    late, failed, missed = outcomes.count("met_late"), outcomes.count("failed"), outcomes.count("missed")
+    count = tally.outcomes.count
+    met = sum(map(count, _MET))
     seconds, last, worst = _finished(tally.attempts)
     age = min(day.ends_at, as_of) - at_end.last_success_at if at_end.last_success_at else None
     is_in_force = definition is not None and (definition.valid_to is None or definition.valid_to >= day.ends_at)
@@ -183,20 +167,20 @@ def _job_day(
         runs_failed=groups.count("Failed"),
         runs_stopped=groups.count("Stopped"),
         runs_success_first_attempt=sum(
-            not each.retries and each.final_status_group in ("Success", "Warning") for each in tally.runs
+            not each.retries and each.final_status_group in LENIENT_GROUPS for each in tally.runs
         ),
-        runs_expected=len(met) + failed + missed + outcomes.count("overlapped"),
-        runs_met=len(met),
-        runs_met_strict=sum(each.is_success_strict for each in met),
-        runs_missed=missed,
-        runs_late=late,
-        runs_not_observed=outcomes.count("not_observed"),
+        runs_expected=met + count("failed") + count("missed") + count("overlapped"),
+        runs_met=met,
+        runs_met_strict=tally.met_strict,
+        runs_missed=count("missed"),
+        runs_late=count("met_late"),
+        runs_not_observed=count("not_observed"),
         duration_seconds_sum=sum(seconds),
         duration_seconds_max=max(seconds, default=None),
         duration_seconds_median=float(median(seconds)) if seconds else None,
         transferred_bytes=sum(each.transferred_bytes or 0 for each in tally.attempts),
         items_processed=sum(each.items_processed or 0 for each in tally.attempts),
-        seconds_outside_window=sum(each.seconds_outside_window or 0 for each in tally.attempts),
+        seconds_outside_window=tally.seconds_outside,
         status_last=last,
         status_worst=worst,
         is_enabled_at_end=None if is_enabled is None else int(is_enabled),
@@ -207,15 +191,15 @@ def _job_day(
     )
 
 
-def _finished(attempts: list[Figures]) -> tuple[list[int], str | None, str | None]:
+def _finished(attempts: list[Attempt]) -> tuple[list[int], str | None, str | None]:
     """Return the seconds of the finished attempts, the status of the latest and the worst one (the latest of them)."""
     seconds: list[int] = []
     last = worst = None
     highest = -1
-    for attempt in sorted(attempts, key=lambda each: (each.started_at, each.session_uid)):
-        if attempt.ended_at is None:
+    for attempt in sorted(attempts, key=ORDER):
+        if (lasted := attempt.seconds) is None:
             continue
-        seconds.append(int((attempt.ended_at - attempt.started_at).total_seconds()))
+        seconds.append(lasted)
         if attempt.status is None:
             continue
         last = attempt.status

@@ -1,4 +1,4 @@
-"""Tells what came of every start that a job's schedule promised; it must not know tables, or what time it is.
+"""Tells what came of every start that a job's schedule promised, and why.
 
 Everything it says follows from the facts alone, never from the order in which they became known.
 """
@@ -9,92 +9,65 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import pairwise
+from operator import attrgetter
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from etl.derive.calendar import day_of
+from etl.derive.calendar import LENIENT_GROUPS, WEEKDAYS, day_of
+from etl.derive.definitions import Definition
+from etl.derive.horizon import Horizon, Span
 from etl.derive.runs import Run
 from etl.derive.timetable import is_allowed_at, is_planned, starts
-from etl.transform.records import Schedule
 
-Outcome = Literal[
-    "met",
-    "met_late",
-    "failed",
-    "missed",
-    "running",
-    "pending",
-    "overlapped",
-    "window_closed",
-    "disabled",
-    "not_observed",
-]
+_Met = Literal["met", "met_late", "failed", "running"]
+_NotMet = Literal["missed", "pending", "overlapped", "window_closed", "disabled", "not_observed"]
+Outcome = Literal[_Met, _NotMet]
 OPEN_OUTCOMES: tuple[Outcome, ...] = ("pending", "running")
 """The outcomes that time alone changes; all others change only where the facts do."""
+NOT_SIMPLY_MET: tuple[Outcome, ...] = ("met_late", "failed", "missed", "running", "overlapped", "not_observed")
+"""The outcomes that somebody may have to look at: the job should have run, and is not known to have done so in time."""
 
-LATE_AFTER = timedelta(minutes=15)
-_EARLY = timedelta(seconds=60)
-_LONGEST_GRACE = timedelta(hours=2)
+EARLY = timedelta(seconds=60)
+LONGEST_GRACE = timedelta(hours=2)
 
-REACH = _LONGEST_GRACE + _EARLY
+REACH = LONGEST_GRACE + EARLY
 """A run that starts, or a definition that comes into force, at T changes no expected start before T - REACH."""
 
+_ORDER = attrgetter("first_started_at", "first_session_uid")
 _UNPLANNED = frozenset({"ManualOnly", "Immediate"})
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-class VersionFact(NamedTuple):
-    """One version of a job's definition.
+class Seen(NamedTuple):
+    """One version of a job's definition, and the last observation that showed it.
 
-    ``seen_to`` is the last observation that showed it: of an open one the job's own last observation, of a closed one
-    the ``not_before`` of the change or removal that closed it.
+    Of an open one that is the job's own last observation, of a closed one the ``not_before`` of the change or removal
+    that closed it.
     """
 
-    job_version_id: int
-    valid_from: datetime
-    valid_to: datetime | None
-    seen_to: datetime
-    is_enabled: bool | None
-    schedule: Schedule | None
+    definition: Definition
+    to: datetime
 
 
-class NextRunFact(NamedTuple):
-    """What the server announced as the next start during [valid_from, valid_to)."""
+class Announcement(NamedTuple):
+    """What the server said during [valid_from, valid_to) of the next start."""
 
     valid_from: datetime
     valid_to: datetime | None
     next_run_at: datetime | None
 
 
-class JobFacts(NamedTuple):
+class StartFacts(NamedTuple):
     """What is known of one job, in any order: more than a range in question needs does no harm.
 
     Needed for [begin, end) are the versions from begin on, the announcements of [begin, end + REACH) and the runs that
     started from 60 s before begin until end + REACH, with the run before them.
     """
 
-    versions: Iterable[VersionFact] = ()
-    next_runs: Iterable[NextRunFact] = ()
+    versions: Iterable[Seen] = ()
+    announced: Iterable[Announcement] = ()
     runs: Iterable[Run] = ()
-
-
-class Span(NamedTuple):
-    """The instants from ``begin`` until before ``end``."""
-
-    begin: datetime
-    end: datetime
-
-
-class Horizon(NamedTuple):
-    """How far we see: the spans of time of whose starts all sessions are known, ascending and apart.
-
-    ``is_reading_sessions`` False: they are left out or cannot be read, so nobody looks at what is not known.
-    """
-
-    sessions_known: Sequence[Span] = ()
-    is_reading_sessions: bool = True
 
 
 class ExpectedRun(Struct, frozen=True, gc=False):
@@ -112,11 +85,28 @@ class ExpectedRun(Struct, frozen=True, gc=False):
     basis: Literal["schedule", "next_run"]
 
 
+class Judgement(NamedTuple):
+    """One expected start with what came of it, and all that the verdict was made from.
+
+    ``runs`` are the one before it and those that started in its time; ``covered`` is the span around it (else the last
+    one) of which all sessions are known, ``observed_before`` and ``observed_after`` are the listings around it.
+    """
+
+    row: ExpectedRun
+    definition: Definition
+    promise: Literal["schedule", "nextRun"]
+    grace: timedelta
+    runs: Sequence[Run]
+    covered: Span | None
+    observed_before: datetime | None
+    observed_after: datetime | None
+
+
 class _Promise(Struct, frozen=True, gc=False):
     at: datetime
     local: datetime | None
     grace: timedelta
-    version: VersionFact
+    version: Seen
     ruled_out: tuple[Outcome, str] | None
 
 
@@ -134,99 +124,129 @@ class _Presence(NamedTuple):
     is_present: bool
 
 
-def expected_runs(
-    facts: JobFacts,
-    horizon: Horizon,
-    begin: datetime,
-    end: datetime,
-    *,
-    zone: ZoneInfo | None,
-    reporting_zone: ZoneInfo,
-    late_after: timedelta = LATE_AFTER,
-) -> list[ExpectedRun]:
-    """Judge the starts expected in [begin, end), in order; ``zone`` is the server's, None = not set.
+def expected_runs(facts: StartFacts, horizon: Horizon, begin: datetime, end: datetime) -> list[ExpectedRun]:
+    """Judge the starts expected in [begin, end), in order.
 
     A range comes out the same as that range cut out of a longer one.
     """
-    versions = sorted(facts.versions, key=lambda each: each.valid_from)
+    return [row for _, row in _judged(facts, horizon, begin, end)]
+
+
+def judgements(facts: StartFacts, horizon: Horizon, begin: datetime, end: datetime) -> list[Judgement]:
+    """Judge the starts expected in [begin, end) as ``expected_runs`` does, and show the inputs of each verdict."""
+    runs = sorted(facts.runs, key=_ORDER)
+    began = [run.first_started_at for run in runs]
+    found = []
+    for promise, row in _judged(facts, horizon, begin, end):
+        before = bisect_left(began, promise.at - EARLY)
+        near = runs[max(before - 1, 0) : bisect_left(began, promise.at + promise.grace, before)]
+        around = [each for each in horizon.sessions_known if each.begin <= promise.at < each.end]
+        place = bisect_right(horizon.observed, promise.at)
+        found.append(
+            Judgement(
+                row,
+                promise.version.definition,
+                "schedule" if _is_by_schedule(promise.version.definition, horizon.zones.server) else "nextRun",
+                promise.grace,
+                near,
+                next(iter([*around, *horizon.sessions_known[-1:]]), None),
+                horizon.observed[place - 1] if place else None,
+                next(iter(horizon.observed[place:]), None),
+            )
+        )
+    return found
+
+
+def _judged(
+    facts: StartFacts, horizon: Horizon, begin: datetime, end: datetime
+) -> Iterator[tuple[_Promise, ExpectedRun]]:
+    versions = sorted(facts.versions, key=lambda each: each.definition.valid_from)
     presence = _presence(versions)
-    announced = sorted(_announced(facts.next_runs))
+    announced = sorted(_announced(facts.announced))
+    zone = horizon.zones.server
     promises = [promise for version in versions for promise in _promises(version, announced, zone, begin, end + REACH)]
     if zone is None:
-        verdicts = [_unjudged(each, presence[each.version.job_version_id]) for each in promises]
+        verdicts = [_unjudged(each, presence[each.version.definition.id]) for each in promises]
     else:
-        runs = sorted(facts.runs, key=lambda each: (each.first_started_at, each.first_session_uid))
-        verdicts = _verdicts(promises, runs, presence, horizon, late_after)
+        verdicts = _verdicts(promises, sorted(facts.runs, key=_ORDER), presence, horizon)
     known_before = frozenset(announced)
-    return [
-        ExpectedRun(
-            promise.version.job_version_id,
-            promise.at,
-            day_of(promise.at, reporting_zone),
-            promise.local,
-            int(promise.at.timestamp()),
-            verdict.outcome,
-            verdict.session_id,
-            verdict.lateness_seconds,
-            verdict.reason,
-            "next_run" if promise.at in known_before else "schedule",
-        )
-        for promise, verdict in zip(promises, verdicts, strict=True)
-        if promise.at < end
-    ]
+    for promise, verdict in zip(promises, verdicts, strict=True):
+        if promise.at < end:
+            yield (
+                promise,
+                ExpectedRun(
+                    promise.version.definition.id,
+                    promise.at,
+                    day_of(promise.at, horizon.zones.reporting),
+                    promise.local,
+                    int(promise.at.timestamp()),
+                    verdict.outcome,
+                    verdict.session_id,
+                    verdict.lateness_seconds,
+                    verdict.reason,
+                    "next_run" if promise.at in known_before else "schedule",
+                ),
+            )
 
 
 # What is expected ----------------------------------------------------------------------------------------------
 
 
-def _presence(versions: Sequence[VersionFact]) -> Mapping[int, _Presence]:
+def _presence(versions: Sequence[Seen]) -> Mapping[int, _Presence]:
     """Return the presence that each version (by id) belongs to."""
     found: dict[int, _Presence] = {}
-    later: VersionFact | None = None
+    later: Definition | None = None
     for version in reversed(versions):
-        if later is not None and later.valid_from == version.valid_to:
-            found[version.job_version_id] = found[later.job_version_id]
+        each = version.definition
+        if later is not None and later.valid_from == each.valid_to:
+            found[each.id] = found[later.id]
         else:
-            found[version.job_version_id] = _Presence(version.seen_to, version.valid_to is None)
-        later = version
+            found[each.id] = _Presence(version.to, each.valid_to is None)
+        later = each
     return found
 
 
-def _announced(next_runs: Iterable[NextRunFact]) -> Iterator[datetime]:
+def _announced(announcements: Iterable[Announcement]) -> Iterator[datetime]:
     """Yield what was announced as the next start at the very moment it came."""
-    for valid_from, valid_to, at in next_runs:
+    for valid_from, valid_to, at in announcements:
         if at is not None and valid_from <= at and (valid_to is None or at < valid_to):
             yield at
 
 
+def _is_by_schedule(definition: Definition, zone: ZoneInfo | None) -> bool:
+    """Tell whether the schedule says by itself when the job starts, or else what the server announces."""
+    return zone is not None and is_planned(definition.schedule)
+
+
 def _promises(
-    version: VersionFact, announced: Sequence[datetime], zone: ZoneInfo | None, begin: datetime, end: datetime
+    version: Seen, announced: Sequence[datetime], zone: ZoneInfo | None, begin: datetime, end: datetime
 ) -> Iterator[_Promise]:
-    begin = max(begin, version.valid_from)
-    end = end if version.valid_to is None else min(end, version.valid_to)
-    schedule = version.schedule or Schedule()
+    definition = version.definition
+    begin = max(begin, definition.valid_from)
+    end = end if definition.valid_to is None else min(end, definition.valid_to)
+    schedule = definition.schedule
     if begin >= end or schedule.schedule_type in _UNPLANNED:
         return
-    if zone is None or not is_planned(schedule):
+    if zone is None or not _is_by_schedule(definition, zone):
         for at in announced[bisect_left(announced, begin) : bisect_left(announced, end)]:
             local = None if zone is None else at.astimezone(zone).replace(tzinfo=None)
             is_allowed = zone is None or is_allowed_at(schedule, zone, at)
-            yield _Promise(at, local, _LONGEST_GRACE, version, _ruled_out(version, local, is_allowed))
+            yield _Promise(at, local, LONGEST_GRACE, version, _ruled_out(definition, local, is_allowed))
         return
-    for start, following in pairwise([*starts(schedule, zone, begin, end + 2 * _LONGEST_GRACE), None]):
+    for start, following in pairwise([*starts(schedule, zone, begin, end + 2 * LONGEST_GRACE), None]):
         if start is None or start.at >= end:
             return
-        grace = _LONGEST_GRACE if following is None else min((following.at - start.at) / 2, _LONGEST_GRACE)
-        yield _Promise(start.at, start.local, grace, version, _ruled_out(version, start.local, start.is_allowed))
+        grace = LONGEST_GRACE if following is None else min((following.at - start.at) / 2, LONGEST_GRACE)
+        yield _Promise(start.at, start.local, grace, version, _ruled_out(definition, start.local, start.is_allowed))
 
 
-def _ruled_out(version: VersionFact, local: datetime | None, is_allowed: bool) -> tuple[Outcome, str] | None:
-    if version.is_enabled is False:
+def _ruled_out(definition: Definition, local: datetime | None, is_allowed: bool) -> tuple[Outcome, str] | None:
+    if definition.is_enabled is False:
         return "disabled", "The job was disabled."
-    if version.schedule is not None and version.schedule.is_schedule_enabled is False:
+    if definition.schedule.is_schedule_enabled is False:
         return "disabled", "The job's schedule was switched off."
     if not is_allowed and local is not None:
-        return "window_closed", f"The backup window is closed on {_WEEKDAYS[local.weekday()]} at {local:%H}:00."
+        return "window_closed", f"The backup window is closed on {WEEKDAYS[local.isoweekday() % 7]} at {local:%H}:00."
     return None
 
 
@@ -248,7 +268,6 @@ def _verdicts(
     runs: Sequence[Run],
     presence: Mapping[int, _Presence],
     horizon: Horizon,
-    late_after: timedelta,
 ) -> list[_Verdict]:
     run_of = _matches([each for each in promises if each.ruled_out is None], runs)
     began = [run.first_started_at for run in runs]
@@ -257,11 +276,11 @@ def _verdicts(
         if promise.ruled_out is not None:
             verdicts.append(_Verdict(*promise.ruled_out))
         elif (run := run_of.get(promise.at)) is not None:
-            verdicts.append(_of_run(promise, run, late_after))
+            verdicts.append(_of_run(promise, run, horizon.late_after))
         else:
-            before = bisect_left(began, promise.at - _EARLY)
+            before = bisect_left(began, promise.at - EARLY)
             previous = runs[before - 1] if before else None
-            seen = presence[promise.version.job_version_id]
+            seen = presence[promise.version.definition.id]
             verdicts.append(_without_run(promise, previous, seen, horizon))
     return verdicts
 
@@ -271,7 +290,7 @@ def _matches(promises: Sequence[_Promise], runs: Sequence[Run]) -> dict[datetime
     expected = [each.at for each in promises]
     met: dict[datetime, Run] = {}
     for run in runs:
-        index = bisect_right(expected, run.first_started_at + _EARLY) - 1
+        index = bisect_right(expected, run.first_started_at + EARLY) - 1
         if index >= 0 and run.first_started_at < expected[index] + promises[index].grace:
             met.setdefault(expected[index], run)
     return met
@@ -287,14 +306,14 @@ def _of_run(promise: _Promise, run: Run, late_after: timedelta) -> _Verdict:
         outcome, reason = "not_observed", "The server forgot the run before it was seen to end."
     elif run.final_status_group == "Stopped":
         outcome, reason = "failed", "The run was stopped."
-    elif run.final_status_group not in ("Success", "Warning"):
+    elif run.final_status_group not in LENIENT_GROUPS:
         outcome, reason = "failed", f"The run ended with {run.final_status or 'no status'}."
     elif lateness > late_after.total_seconds():
         whole_minutes = timedelta(seconds=lateness // 60 * 60 or lateness)
-        outcome, reason = "met_late", f"The run started {_in_words(whole_minutes)} late."
+        outcome, reason = "met_late", f"The run started {in_words(whole_minutes)} late."
     else:
         outcome, reason = "met", None
-    return _Verdict(outcome, reason, run.first_session_id, lateness)
+    return _Verdict(outcome, reason, run.first_session_id or None, lateness)
 
 
 def _without_run(promise: _Promise, previous: Run | None, presence: _Presence, horizon: Horizon) -> _Verdict:
@@ -306,22 +325,22 @@ def _without_run(promise: _Promise, previous: Run | None, presence: _Presence, h
         return _PENDING
     if horizon.is_reading_sessions and (not known or until > known[-1].end):
         return _PENDING
-    if not any(span.begin <= promise.at - _EARLY and until <= span.end for span in known):
+    if not any(span.begin <= promise.at - EARLY and until <= span.end for span in known):
         return _NOT_WALKED
     if until > presence.seen_to:
         return _GONE
-    if promise.version.valid_to is not None and promise.at >= promise.version.seen_to:
+    if promise.version.definition.valid_to is not None and promise.at >= promise.version.to:
         return _UNCERTAIN
-    return _Verdict("missed", f"No run started within {_in_words(promise.grace)}.")
+    return _Verdict("missed", f"No run started within {in_words(promise.grace)}.")
 
 
 def _was_running(run: Run, at: datetime, known: Sequence[Span]) -> bool:
-    if run.is_open:  # as of the last walk; nobody knows how long it will be
+    if run.is_open:  # as of the last listing; nobody knows how long it will be
         return bool(known) and at <= known[-1].end
     return run.final_ended_at is not None and run.final_ended_at > at
 
 
-def _in_words(span: timedelta) -> str:
+def in_words(span: timedelta) -> str:
     """Say a span as ``2 h``, ``42 min`` or ``150 s``, in the largest unit of which it is a multiple."""
     seconds = int(span.total_seconds())
     for size, unit in ((3600, "h"), (60, "min")):

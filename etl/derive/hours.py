@@ -1,4 +1,4 @@
-"""Cuts attempts at hours, the server's and the reports', and meets them with the windows; it must not know runs."""
+"""Cuts attempts at hours, the server's and the reports', and meets them with the windows."""
 
 from __future__ import annotations
 

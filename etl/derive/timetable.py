@@ -1,4 +1,4 @@
-"""Tells when a schedule promises to start its job; it must not know what ran, or what time it is.
+"""Tells when a schedule promises to start its job.
 
 Schedules and windows lie in the server's local time. A local time that the clocks skip moves to the next minute that
 exists; one that comes twice is promised once, the first time.
@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from etl.derive.calendar import WEEKDAYS
 from etl.derive.hours import allowed_hours
 from etl.transform.records import Schedule
 
@@ -26,16 +27,10 @@ _WORKDAYS = frozenset({0, 1, 2, 3, 4})
 _WEEKENDS = frozenset({5, 6})
 _EVERYDAY = _WORKDAYS | _WEEKENDS
 _WEEKDAYS: Mapping[str, frozenset[int]] = {
+    **{name: frozenset({(place - 1) % 7}) for place, name in enumerate(WEEKDAYS)},
     "Everyday": _EVERYDAY,
     "Workdays": _WORKDAYS,
     "Weekends": _WEEKENDS,
-    "Monday": frozenset({0}),
-    "Tuesday": frozenset({1}),
-    "Wednesday": frozenset({2}),
-    "Thursday": frozenset({3}),
-    "Friday": frozenset({4}),
-    "Saturday": frozenset({5}),
-    "Sunday": frozenset({6}),
 }
 
 

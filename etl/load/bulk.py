@@ -16,7 +16,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    RowMapping,
     Table,
     any_,
     column,
@@ -36,6 +35,7 @@ BATCH = 2_000  # rows a statement; a pass of 100 and one of 2,000 changed jobs s
 _KEYS_A_STATEMENT = 500
 
 Row = Mapping[str, Any]
+Values = tuple[Any, ...]
 T = TypeVar("T")
 
 
@@ -108,13 +108,19 @@ def insert_missing(connection: Connection, target: Table, rows: Sequence[Row], k
 
 def update_rows(connection: Connection, target: Table, rows: Sequence[Row]) -> None:
     """Update rows by their ``id``; every row has ``id`` and the same other keys, at least one."""
-    if not rows:
+    if rows:
+        names = (*(name for name in rows[0] if name != "id"), "id")
+        update_tuples(connection, target, names, list(_tuples(names, rows)))
+
+
+def update_tuples(connection: Connection, target: Table, names: Sequence[str], values: Sequence[Values]) -> None:
+    """Update rows, whose values come in the order of these names, by the last of them: ``id``."""
+    if not values:
         return
-    names = [name for name in rows[0] if name != "id"]
-    columns = [target.c[name] for name in (*names, "id")]
-    values = list(_tuples((*names, "id"), rows))
+    columns = [target.c[name] for name in names]
+    changing = names[:-1]
     if connection.dialect.name == "sqlite":
-        assignments = ", ".join(f"{name} = ?" for name in names)
+        assignments = ", ".join(f"{name} = ?" for name in changing)
         statement = f"UPDATE {target.name} SET {assignments} WHERE id = ?"  # noqa: S608 our own names
         connection.exec_driver_sql(statement, _bound(connection, columns, values))
         return
@@ -128,7 +134,7 @@ def update_rows(connection: Connection, target: Table, rows: Sequence[Row]) -> N
     connection.execute(
         update(target)
         .where(target.c.id == staged.c.id)
-        .values({name if is_postgresql else target.c[name]: staged.c[name] for name in names})
+        .values({name if is_postgresql else target.c[name]: staged.c[name] for name in changing})
     )
     connection.execute(text(f"DROP {'' if is_postgresql else 'TEMPORARY '}TABLE {staged.name}"))
 
@@ -151,25 +157,26 @@ def delete_rows(connection: Connection, target: Table, key: Sequence[str], keys:
         connection.execute(delete(target).where(tuple_(*columns).in_(batch)))
 
 
-def replace_rows(
+def replace_tuples(
     connection: Connection,
     target: Table,
+    names: Sequence[str],
     key: Sequence[str],
-    stored: Iterable[Row | RowMapping],
-    wanted: Sequence[Row],
+    stored: Iterable[Values],
+    wanted: Iterable[Values],
 ) -> None:
-    """Make the stored rows the wanted ones; what is the same is not touched."""
-    kept = {tuple(row[name] for name in key): row for row in stored}
+    """Make the stored rows the wanted ones, both in the order of these names; what is the same is not touched."""
+    place = itemgetter(*(names.index(name) for name in key))
+    kept = {place(row): row for row in stored}
     new = []
     for row in wanted:
-        old = kept.get(place := tuple(row[name] for name in key))
-        if old is not None and all(old[name] == value for name, value in row.items()):
-            del kept[place]
+        if kept.get(at := place(row)) == row:
+            del kept[at]
         else:
             new.append(row)
-    delete_rows(connection, target, key, sorted(kept))
+    delete_rows(connection, target, key, sorted(kept) if len(key) > 1 else [(each,) for each in sorted(kept)])
     for rows in batches(new):
-        insert_rows(connection, target, rows)
+        insert_tuples(connection, target, names, rows)
 
 
 def _tuples(names: Iterable[str], rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:

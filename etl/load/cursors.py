@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from etl.warehouse.tables import sync_cursor
 
@@ -27,3 +27,8 @@ def write_cursor(connection: Connection, server_id: int, stream: str, value: dic
         connection.execute(update(sync_cursor).where(*of_stream).values(**values))
     else:
         connection.execute(insert(sync_cursor).values(server_id=server_id, stream=stream, **values))
+
+
+def delete_cursor(connection: Connection, server_id: int, stream: str) -> None:
+    """Begin a stream anew."""
+    connection.execute(delete(sync_cursor).where(sync_cursor.c.server_id == server_id, sync_cursor.c.stream == stream))

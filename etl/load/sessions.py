@@ -1,7 +1,7 @@
 """The only writer of what a source tells of sessions (run attempts): job_session and its references.
 
 A session is written as soon as its page is there; what follows from it is derived later, from the instant that
-``job.derive_from_at`` remembers. This file must not know in which order sessions come.
+``job.derive_from_at`` remembers.
 """
 
 from __future__ import annotations
@@ -11,48 +11,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
+from msgspec.structs import asdict
 from sqlalchemy import Connection, func, select
 
-from etl.derive import hours
-from etl.derive.calendar import day_of
+from etl.derive.calendar import RUNNING_WORDS, status_named
+from etl.derive.definitions import InForce
+from etl.derive.horizon import Zones
+from etl.derive.sessions import session_row
 from etl.load.bulk import batches, find_rows, insert_missing, insert_rows, update_rows, update_where
-from etl.load.facts.definitions import Definitions, InForce, hours_open, ran_under
-from etl.load.facts.stale import mark_jobs
+from etl.load.facts.definitions import Definitions
+from etl.load.facts.stale import mark_stale
 from etl.load.references import References, number
 from etl.transform.records import KINDS, Kind, SessionRecord
 from etl.warehouse.tables import job, job_session, job_status
 
+_FIXED = ("session_uid", "started_at")
 # What a later reading may tell anew; what it does not tell stays as it was.
-_SENT = (
-    "status",
-    "session_type",
-    "ended_at",
-    "main_session_uid",
-    "retry_count",
-    "will_be_retried",
-    "objects_processed",
-    "items_processed",
-    "transferred_bytes",
-    "processing_bytes_per_second",
-    "processing_items_per_second",
-    "read_bytes_per_second",
-    "write_bytes_per_second",
-    "bottleneck",
-    "details",
-)
+_SENT = tuple(name for name in SessionRecord.__struct_fields__ if name in job_session.c and name not in _FIXED)
 _sent_in = attrgetter(*_SENT)
 _REFERENCES = {"repository_uid": "repository_id", "proxy_uid": "proxy_id", "proxy_pool_uid": "proxy_pool_id"}
+_OF_CHAIN = ("chain_uid", "retry_number", "is_retry", "is_chain_final", "started_epoch")
 _KEPT = ("id", "session_uid", "log_due", "removed_at")
 _STORED = tuple(job_session.c[name] for name in (*_KEPT, *_SENT, *_REFERENCES.values()))
-
-
-class Zones(NamedTuple):
-    """The zone that days are cut in, and the server's own; None = not set."""
-
-    reporting: ZoneInfo
-    server: ZoneInfo | None
 
 
 @dataclass(slots=True)
@@ -93,37 +74,30 @@ def write_sessions(
         )
     }
     owners = _owners(connection, server_id, observed_at, latest.values())
-    definitions.learn(connection, {each.id for each in owners.values()})
+    definitions.look_up(connection, {each.id for each in owners.values()})
     references = References(connection, server_id, observed_at)
     for name in _REFERENCES:
         references.look_up(name, {getattr(each, name) for each in latest.values()})
     new: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
     touched: dict[_Owner, datetime] = {}
-    again = {"changed_at": observed_at, "removed_at": None}
     for uid, record in latest.items():
         owner = owners[record.job_kind, record.job_uid]
-        told = _told(record, references)
+        sent = _sent_values(record, references)
         row = stored.get(uid)
-        if row is None:
-            ruling = definitions.at(owner.id, record.started_at)
-            new.append(
-                {
-                    **_new(server_id, owner.id, record, zones, observed_at),
-                    **_ended(record.started_at, told, zones),
-                    **ran_under(ruling, told),
-                    "seconds_outside_window": _seconds_outside(record, ruling, zones),
-                }
-            )
-        elif (values := _news(row, told)) is not None:
-            changed.append({"id": row.id, **_ended(record.started_at, values, zones), **again})
-        else:
+        values = sent if row is None else _news(row, sent)
+        if values is None:
             counts.unchanged += 1
             continue
+        derived = _derived(record, values, definitions.at(owner.id, record.started_at), zones)
+        if row is None:
+            first = {"session_uid": uid, "first_loaded_at": observed_at, "changed_at": observed_at}
+            owned = {"server_id": server_id, "job_id": owner.id}
+            new.append({**values, **derived, **owned, **first, "started_at": record.started_at})
+        else:
+            derived = {name: value for name, value in derived.items() if name not in _OF_CHAIN}
+            changed.append({**values, **derived, "id": row.id, "changed_at": observed_at, "removed_at": None})
         touched[owner] = min(record.started_at, touched.get(owner, record.started_at))
-    for rows in (new, changed):
-        for each in rows:
-            each["log_due"] = _log_due(each)
     insert_rows(connection, job_session, new)
     update_rows(connection, job_session, changed)
     earlier = [(owner, at) for owner, at in touched.items() if not owner.derive_from_at or at < owner.derive_from_at]
@@ -155,7 +129,7 @@ def forget_sessions(connection: Connection, server_id: int, uids: Collection[str
         forgotten = {"removed_at": observed_at, "changed_at": observed_at}
         update_where(connection, job_session, job_session.c.id, [row.id for row in rows], forgotten)
         if rows:
-            mark_jobs(connection, {row.job_id for row in rows}, min(row.started_at for row in rows))
+            mark_stale(connection, {row.job_id for row in rows}, min(row.started_at for row in rows))
 
 
 def first_start(connection: Connection, server_id: int) -> datetime | None:
@@ -191,7 +165,7 @@ def running_jobs(connection: Connection, server_id: int, since: datetime) -> lis
         job.c.server_id == server_id,
         job.c.kind == "backup",
         job.c.removed_at.is_(None),
-        job.c.last_status.in_(("Running", "Queued")),
+        job.c.last_status.in_(RUNNING_WORDS),
         job.c.last_run_at < since,
         job.c.id.not_in(unfinished),
     )
@@ -242,68 +216,44 @@ def _owners(
     return owners
 
 
-def _told(record: SessionRecord, references: References) -> dict[str, Any]:
-    told: dict[str, Any] = dict(zip(_SENT, _sent_in(record), strict=True))
-    told["will_be_retried"] = number(record.will_be_retried)
+def _sent_values(record: SessionRecord, references: References) -> dict[str, Any]:
+    sent: dict[str, Any] = dict(zip(_SENT, _sent_in(record), strict=True))
+    sent["will_be_retried"] = number(record.will_be_retried)
     for name, column in _REFERENCES.items():
-        told[column] = references.id_of(name, getattr(record, name))
-    return told
+        sent[column] = references.id_of(name, getattr(record, name))
+    return sent
 
 
-def _news(row: Any, told: Mapping[str, Any]) -> dict[str, Any] | None:
+def _news(row: Any, sent: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return all values of a stored session as they are now, None where this reading tells nothing new.
 
     A session that ended does not run again: such a reading is an older one. That a forgotten one is there, is new.
     """
     stored = row._mapping
-    if stored["ended_at"] is not None and told["ended_at"] is None:
+    if stored["ended_at"] is not None and sent["ended_at"] is None:
         return None
-    values = {name: stored[name] if value is None else value for name, value in told.items()}
+    values = {name: stored[name] if value is None else value for name, value in sent.items()}
     is_same = stored["removed_at"] is None and all(stored[name] == value for name, value in values.items())
     return None if is_same else values
 
 
-def _log_due(values: Mapping[str, Any]) -> int | None:
-    return 1 if values["ended_at"] is not None and values["status"] not in (None, "Success") else None
-
-
-def _new(server_id: int, job_id: int, record: SessionRecord, zones: Zones, observed_at: datetime) -> dict[str, Any]:
+def _derived(record: SessionRecord, values: Mapping[str, Any], ruling: InForce, zones: Zones) -> dict[str, Any]:
+    """Return what follows from a session alone, and whether its log is to be read."""
+    started_at, ended_at = record.started_at, values["ended_at"]
+    row = session_row(
+        record.session_uid,
+        started_at,
+        ended_at,
+        ruling,
+        zones,
+        repository_id=values["repository_id"],
+        proxy_id=values["proxy_id"],
+    )
+    has_failed = values["status"] is not None and not status_named(values["status"]).is_success_strict
     return {
-        "server_id": server_id,
-        "job_id": job_id,
-        "session_uid": record.session_uid,
-        "day": day_of(record.started_at, zones.reporting),
-        "started_at": record.started_at,
-        "started_local": _local(record.started_at, zones.server),
-        "started_epoch": int(record.started_at.timestamp()),
-        "chain_uid": record.session_uid,
-        "retry_number": 0,
-        "is_retry": 0,
-        "is_chain_final": 1,
-        "first_loaded_at": observed_at,
-        "changed_at": observed_at,
-    }
-
-
-def _ended(started_at: datetime, values: Mapping[str, Any], zones: Zones) -> dict[str, Any]:
-    """Add what follows from the end."""
-    ended_at: datetime | None = values["ended_at"]
-    return {
-        **values,
-        "ended_local": ended_at and _local(ended_at, zones.server),
+        **asdict(row),
+        "started_epoch": int(started_at.timestamp()),
         "ended_epoch": ended_at and int(ended_at.timestamp()),
         "duration_seconds": ended_at and int((ended_at - started_at).total_seconds()),
+        "log_due": 1 if ended_at is not None and has_failed else None,
     }
-
-
-def _seconds_outside(record: SessionRecord, ruling: InForce, zones: Zones) -> int | None:
-    if record.ended_at is None or zones.server is None:
-        return None
-    if (mask := hours_open(ruling)) is None:
-        return 0
-    pieces = hours.session_hours(record.started_at, record.ended_at, zones.server, zones.reporting, mask)
-    return hours.seconds_outside(pieces)
-
-
-def _local(at: datetime, zone: ZoneInfo | None) -> datetime | None:
-    return at.astimezone(zone).replace(tzinfo=None) if zone else None

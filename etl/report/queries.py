@@ -1,19 +1,19 @@
 """The questions that the commands ask: jobs as of an instant, one job's history, rejected documents.
 
-Rows come as plain values, keyed by the contract's column names; this file must not know how they are shown.
+Rows come as plain values, keyed by the contract's column names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, or_, select
 
 from etl.errors import UsageError
+from etl.transform.records import Kind
 from etl.warehouse.engine import reading
-from etl.warehouse.tables import job, job_change, job_version, rejected_document, server
+from etl.warehouse.tables import expected_run, job, job_change, job_version, rejected_document, server
 from etl.warehouse.views.jobs import JOB_CURRENT, JOB_HISTORY
 from etl.warehouse.views.runs import RUN
 
@@ -40,11 +40,12 @@ def _contains(instant: datetime) -> ColumnElement[bool]:
 
 
 def history(engine: Engine, name_or_uid: str) -> dict[str, list[Row]]:
-    """Tell one job's history: its changes, its status intervals, its runs, each in order of time.
+    """Tell one job's history: its changes, its status intervals, its runs, its expected starts, each in order of time.
 
     The job is named by its uid or by a name that only one job has; else UsageError.
     """
-    job_id = _job_id(engine, name_or_uid)
+    with reading(engine) as connection:
+        job_id = find_job(connection, name_or_uid).id
     changes = (
         select(
             job_change.c.detected_at,
@@ -61,27 +62,38 @@ def history(engine: Engine, name_or_uid: str) -> dict[str, list[Row]]:
     )
     statuses = select(_history).where(_history.c.job_id == job_id).order_by(_history.c.valid_from)
     runs = select(_run).where(_run.c.job_id == job_id).order_by(_run.c.first_started_at, _run.c.first_session_id)
-    return {
-        "changes": _rows(engine, changes),
-        "statuses": _rows(engine, statuses),
-        "runs": _rows(engine, runs),
-    }
+    expected = select(expected_run).where(expected_run.c.job_id == job_id).order_by(expected_run.c.expected_at)
+    found = {"changes": changes, "statuses": statuses, "runs": runs, "expected": expected}
+    return {name: _rows(engine, statement) for name, statement in found.items()}
 
 
-def _job_id(engine: Engine, name_or_uid: str) -> int:
+class FoundJob(NamedTuple):
+    """A job that somebody named."""
+
+    id: int
+    job_uid: str
+    kind: Kind
+    name: str | None
+    server_id: int
+    server_name: str
+
+
+def find_job(connection: Connection, name_or_uid: str) -> FoundJob:
+    """Find the job with this uid, or with this name if only one has it; else raise UsageError."""
     wanted = name_or_uid.strip()
-    with reading(engine) as connection:
-        found: Sequence[Any] = connection.execute(
-            select(job.c.id, job.c.job_uid, job.c.name, server.c.name.label("server_name"))
-            .join(server, server.c.id == job.c.server_id)
-            .where(job.c.is_stub == 0, or_(job.c.job_uid == wanted.lower(), job.c.name == wanted))
-            .order_by(job.c.id)
-        ).all()
+    columns = (job.c.id, job.c.job_uid, job.c.kind, job.c.name, job.c.server_id, server.c.name.label("server_name"))
+    rows = connection.execute(
+        select(*columns)
+        .join(server, server.c.id == job.c.server_id)
+        .where(job.c.is_stub == 0, or_(job.c.job_uid == wanted.lower(), job.c.name == wanted))
+        .order_by(job.c.id)
+    )
+    found = [FoundJob(*row) for row in rows]
     if len(found) == 1:
-        return int(found[0].id)
+        return found[0]
     if not found:
         raise UsageError(f"no job has the id or the name '{wanted}'", hint="see: vb365-etl jobs")
-    named = ", ".join(f"{row.job_uid} on {row.server_name}" for row in found[:5])
+    named = ", ".join(f"{each.job_uid} on {each.server_name}" for each in found[:5])
     raise UsageError(f"{len(found)} jobs are called '{wanted}': {named}", hint="name it by its id")
 
 

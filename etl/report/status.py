@@ -1,4 +1,4 @@
-"""How the jobs stand: one row a job, and what of it somebody should look at; it must not know how that is shown."""
+"""How the jobs stand: one row a job, and what of it somebody should look at."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
+from etl.load import identity
+from etl.load.facts.cursor import unrevised_jobs
 from etl.warehouse.engine import reading
 from etl.warehouse.views.jobs import JOB_CURRENT
 
@@ -36,6 +38,14 @@ def status(engine: Engine) -> list[Row]:
     """Tell how each present job stands; ages are counted to its own server's last observation."""
     with reading(engine) as connection:
         return [dict(row) for row in connection.execute(STATUS).mappings()]
+
+
+def unrevised(engine: Engine) -> dict[str, int]:
+    """Count, by server, the jobs whose rows older rules made and the next passes will derive anew."""
+    servers = identity.servers_in_use(engine)
+    with reading(engine) as connection:
+        left = {name: unrevised_jobs(connection, server_id) for name, server_id in servers.items()}
+    return {name: jobs for name, jobs in left.items() if jobs}
 
 
 def alarms(rows: Sequence[Mapping[str, Any]], alarm: Alarm, now: datetime) -> list[Row]:

@@ -1,71 +1,62 @@
-"""The last step of a pass: what follows from what was loaded, a bounded piece a transaction; it must not know SQL."""
+"""The last step of a pass: what follows from what was loaded, a bounded piece a transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Any
 from zoneinfo import ZoneInfo
 
+import structlog
+from msgspec import structs
 from sqlalchemy import Connection, Engine
 
+from etl import derive as rules
 from etl.config import Settings
 from etl.derive.calendar import day_bounds, day_of
+from etl.derive.expected import LONGEST_GRACE
+from etl.derive.horizon import Horizon, Zones
 from etl.load import identity
 from etl.load.bulk import batches
-from etl.load.cursors import read_cursor, write_cursor
+from etl.load.cursors import delete_cursor
 from etl.load.dimensions import cut_days_anew, write_dimensions
-from etl.load.facts import stale as marks
-from etl.load.facts.read import attempt_counts, first_data, is_reading_sessions, observations, sessions_covered_to
-from etl.load.facts.write import Horizon, derive_jobs
+from etl.load.facts import cursor, stale
+from etl.load.facts.cursor import Derived
+from etl.load.facts.read import first_data, is_reading_sessions, observations, sessions_known
+from etl.load.facts.write import derive_jobs
 from etl.load.ledger import Clock
-from etl.load.sessions import Zones
 from etl.run import SyncRun, open_sync_run
 from etl.streams.reading import Progress
 from etl.warehouse.engine import reading, writing
 from etl.warehouse.locks import retry_on_contention
 
-_CURSOR = "derived"
+_log = structlog.get_logger()
+
 _JOBS_AT_ONCE = 200
 _ATTEMPTS_AT_ONCE = 20_000
+_REVISED_AT_ONCE = 50_000  # attempts that a pass derives anew because the rules have a newer revision
 _SINCE_ABOUT_THE_SAME = timedelta(days=32)  # a piece is derived from its oldest mark on
-_LONGEST_GRACE = timedelta(hours=2)
 _SHORTEST_GAP = timedelta(hours=2)
 
 
 def derive(sync_run: SyncRun, zones: Zones, settings: Settings, progress: Progress | None = None) -> None:
-    """Derive again what a change, the time or a walk of the sessions has touched.
+    """Derive again what a change, the time or a listing of the sessions has touched.
 
     Each piece is written together with taking back its marks: a killed pass leaves marks, the next one goes on.
     """
-    server_id, at = sync_run.server_id, sync_run.observed_at
-
-    def begin(connection: Connection) -> tuple[Horizon, dict[str, Any]]:
-        write_dimensions(connection, zones.reporting, at)
-        horizon = _horizon(connection, sync_run, zones, settings)
-        cursor = _mark(connection, sync_run, horizon)
-        return replace(horizon, observed=_observed(connection, server_id, horizon)), cursor
-
-    horizon, cursor = sync_run.write(begin)
+    server_id = sync_run.server_id
+    horizon, when_done = sync_run.write(partial(_begin, sync_run, zones, settings))
     with reading(sync_run.engine) as connection:
-        marked = marks.marked_jobs(connection, server_id)
-        pieces = list(_pieces(connection, marked))
+        jobs = stale.stale_jobs(connection, server_id)
+        pieces = list(_pieces(connection, jobs))
     done = 0
     for job_ids, since in pieces:
         sync_run.write(partial(_derive_piece, server_id, job_ids, since, horizon))
         done += len(job_ids)
         if progress:
-            progress("derived", done, len(marked))
-    sync_run.write(lambda connection: write_cursor(connection, server_id, _CURSOR, cursor, at))
-
-
-def _derive_piece(
-    server_id: int, job_ids: Sequence[int], since: datetime, horizon: Horizon, connection: Connection
-) -> None:
-    derive_jobs(connection, server_id, job_ids, since, horizon)
-    marks.unmark(connection, job_ids)
+            progress("derived", done, len(jobs))
+    sync_run.write(lambda connection: cursor.write_derived(connection, server_id, when_done, horizon.as_of))
 
 
 def ensure_dimensions(sync_run: SyncRun, zone: ZoneInfo) -> None:
@@ -92,79 +83,79 @@ def rebuild(engine: Engine, settings: Settings, clock: Clock, progress: Progress
         zone = zone_of.get(name) or identity.zone_in_use(engine, server_id)
         zones = Zones(settings.reporting_zone, ZoneInfo(zone) if zone else None)
         with open_sync_run(engine, server_id, name, clock, "rebuild", observed_at=last) as sync_run:
-            sync_run.write(partial(_mark_everything, server_id, last))
+            sync_run.write(partial(delete_cursor, server_id=server_id, stream=cursor.STREAM))
             derive(sync_run, zones, settings, progress)
         rebuilt.append(name)
     return rebuilt
 
 
-def _mark_everything(server_id: int, last: datetime, connection: Connection) -> None:
-    marks.mark_everything(connection, server_id, first_data(connection, server_id) or last)
-
-
-def _horizon(connection: Connection, sync_run: SyncRun, zones: Zones, settings: Settings) -> Horizon:
-    cursor = read_cursor(connection, sync_run.server_id, _CURSOR)
-    is_same_day = (
-        cursor is not None
-        and all(cursor.get(name) == value for name, value in _rules(zones, settings.reporting.late_after).items())
-        and day_of(datetime.fromisoformat(cursor["derived_to"]), zones.reporting)
-        == day_of(sync_run.observed_at, zones.reporting)
-    )
-    return Horizon(
+def _begin(sync_run: SyncRun, zones: Zones, settings: Settings, connection: Connection) -> tuple[Horizon, Derived]:
+    """Mark what is stale; return what the pieces are derived by, and the cursor to leave when all are."""
+    server_id, at = sync_run.server_id, sync_run.observed_at
+    write_dimensions(connection, zones.reporting, at)
+    before = cursor.read_derived(connection, server_id)
+    horizon = Horizon(
         zones,
-        sync_run.observed_at,
-        sessions_covered_to(connection, sync_run.server_id),
-        is_reading_sessions(connection, sync_run.server_id),
-        (),
-        max(_SHORTEST_GAP, 2 * settings.schedule.longest_gap()),
-        settings.reporting.late_after,
-        is_new_day=not is_same_day,
+        at,
+        sessions_known(connection, server_id),
+        is_reading_sessions(connection, server_id),
+        longest_gap=max(_SHORTEST_GAP, 2 * settings.schedule.longest_gap()),
+        late_after=settings.reporting.late_after,
     )
+    when_done = cursor.derived_at(horizon)
+    is_same = before is not None and before.rules == when_done.rules
+    is_same_day = is_same and before is not None and _day(before.derived_to, zones) == _day(at, zones)
+    is_first_listing = before is not None and before.covered_to is None and horizon.covered_to is not None
+    if before is None or not is_same or is_first_listing:
+        stale.mark_stale_all(connection, server_id, first_data(connection, server_id) or at)
+    else:
+        _mark_moved(connection, server_id, before, horizon)
+        if before.revision < rules.DERIVE_REVISION:
+            when_done = _mark_unrevised(connection, sync_run, before, when_done)
+    since = min((each for _, each in stale.stale_jobs(connection, server_id)), default=at) - horizon.longest_gap
+    observed = observations(connection, server_id, "jobs", since)
+    return replace(horizon, observed=observed, is_new_day=not is_same_day), when_done
 
 
-def _observed(connection: Connection, server_id: int, horizon: Horizon) -> Sequence[datetime]:
-    """List when jobs were observed since the first day that the marks reach back to, and a hole before it."""
-    since = min((each for _, each in marks.marked_jobs(connection, server_id)), default=horizon.as_of)
-    return observations(connection, server_id, "jobs", since - horizon.longest_gap)
-
-
-def _rules(zones: Zones, late_after: timedelta) -> dict[str, Any]:
-    """Name what decides how facts are derived: where it differs, all of them are derived again."""
-    return {
-        "reporting_zone": zones.reporting.key,
-        "server_zone": zones.server.key if zones.server else None,
-        "late_after_seconds": int(late_after.total_seconds()),
-    }
-
-
-def _mark(connection: Connection, sync_run: SyncRun, horizon: Horizon) -> dict[str, Any]:
-    """Mark what time, a walk of the sessions or other settings have touched; return the cursor to leave when done."""
-    server_id, zone, at = sync_run.server_id, horizon.zones.reporting, horizon.as_of
-    before = read_cursor(connection, server_id, _CURSOR)
-    rules = _rules(horizon.zones, horizon.late_after)
-    cursor = {"derived_to": at, "covered_to": horizon.covered_to, **rules}
-    is_first_walk = before is not None and before["covered_to"] is None and horizon.covered_to is not None
-    if before is None or is_first_walk or any(before.get(name) != value for name, value in rules.items()):
-        marks.mark_everything(connection, server_id, first_data(connection, server_id) or at)
-        return cursor
-    derived_to = datetime.fromisoformat(before["derived_to"])
-    covered_to = datetime.fromisoformat(before["covered_to"]) if before["covered_to"] else derived_to
-    open_day = min(day_of(derived_to, zone), day_of(covered_to, zone))
-    if open_day < day_of(min(at, horizon.covered_to or at), zone) or day_of(derived_to, zone) < day_of(at, zone):
-        marks.mark_all(connection, server_id, day_bounds(zone, open_day))
+def _mark_moved(connection: Connection, server_id: int, before: Derived, horizon: Horizon) -> None:
+    """Mark what time or a listing of the sessions has touched."""
+    at, zones = horizon.as_of, horizon.zones
+    covered_to = before.covered_to or before.derived_to
+    open_day = min(_day(before.derived_to, zones), _day(covered_to, zones))
+    if open_day < _day(min(at, horizon.covered_to or at), zones) or _day(before.derived_to, zones) < _day(at, zones):
+        stale.mark_stale_day(connection, server_id, day_bounds(zones.reporting, open_day))
     has_more = horizon.covered_to is not None and covered_to < horizon.covered_to
-    marks.mark_undecided(connection, server_id, covered_to - _LONGEST_GRACE if has_more else at, at)
-    marks.widen_marks(connection, server_id)
-    return cursor
+    stale.mark_stale_undecided(connection, server_id, covered_to - LONGEST_GRACE if has_more else at, at)
+    stale.mark_stale_before_definition(connection, server_id)
 
 
-def _pieces(connection: Connection, marked: Sequence[tuple[int, datetime]]) -> Iterator[tuple[list[int], datetime]]:
-    """Cut the marked jobs, oldest mark first, into pieces of few jobs and not too many attempts.
+def _mark_unrevised(connection: Connection, sync_run: SyncRun, before: Derived, when_done: Derived) -> Derived:
+    """Mark some jobs that an older revision of the rules derived; return the cursor to leave when they are done."""
+    server_id = sync_run.server_id
+    since = first_data(connection, server_id) or sync_run.observed_at
+    last = stale.mark_stale_next(connection, server_id, before.revised_to, since, _REVISED_AT_ONCE)
+    _log.info("rules of derivation are newer", server=sync_run.server_name, is_last_part=last is None)
+    return when_done if last is None else structs.replace(when_done, revision=before.revision, revised_to=last)
+
+
+def _derive_piece(
+    server_id: int, job_ids: Sequence[int], since: datetime, horizon: Horizon, connection: Connection
+) -> None:
+    derive_jobs(connection, server_id, job_ids, since, horizon)
+    stale.mark_fresh(connection, job_ids)
+
+
+def _day(instant: datetime, zones: Zones) -> date:
+    return day_of(instant, zones.reporting)
+
+
+def _pieces(connection: Connection, jobs: Sequence[tuple[int, datetime]]) -> Iterator[tuple[list[int], datetime]]:
+    """Cut the stale jobs, oldest mark first, into pieces of few jobs and not too many attempts.
 
     A job that came back after a year has the year derived again, but not that of its neighbours.
     """
-    for batch in batches(iter(marked), _JOBS_AT_ONCE):
-        counts = attempt_counts(connection, [job_id for job_id, _ in batch], batch[0][1])
+    for batch in batches(iter(jobs), _JOBS_AT_ONCE):
+        counts = stale.attempt_counts(connection, [job_id for job_id, _ in batch], batch[0][1])
         piece: list[int] = []
         since, attempts = batch[0][1], 0
         for job_id, each in batch:

@@ -18,7 +18,7 @@ from etl.extract.files import read_documents
 from etl.extract.versions import VERSIONS
 from etl.load.bulk import batches
 from etl.load.dimensions import move_clock
-from etl.load.facts.stale import mark_changed, mark_completed
+from etl.load.facts.stale import mark_stale_changed, mark_stale_filled
 from etl.load.jobs.history import JobHistory
 from etl.load.jobs.known import Present, present_jobs
 from etl.load.ledger import StreamResult
@@ -308,8 +308,8 @@ def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> Stream
     readable = read.seen - read.unresolved
     resolve_rejections(connection, _resolved(connection, server_id, read, readable), at)
     if history.counts.added + history.counts.changed + history.counts.removed:
-        mark_changed(connection, server_id, read.kind, at, history.listed_at)
-    mark_completed(connection, history.completed)
+        mark_stale_changed(connection, server_id, read.kind, at, history.listed_at)
+    mark_stale_filled(connection, history.completed)
     history.close(is_complete=read.is_whole, seen=readable, unresolved=read.unresolved)
     move_clock(connection, at)
     sync_run.write_observation(connection)

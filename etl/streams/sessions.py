@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from etl.derive.horizon import Zones
 from etl.errors import NotFound, PagesShifted, SourceError
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
@@ -27,7 +28,6 @@ from etl.load.ledger import StreamResult
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.load.sessions import (
     SessionCounts,
-    Zones,
     first_start,
     forget_sessions,
     has_lost_jobs,

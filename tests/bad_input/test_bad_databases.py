@@ -74,7 +74,7 @@ def test_a_database_of_that_name_or_account_that_does_not_exist(lab_everywhere: 
 
 
 @pytest.mark.parametrize(
-    "command", [("jobs",), ("history", "x"), ("rejected", "list"), ("jobs", "--as-of", "2026-01-01")]
+    "command", [("jobs",), ("history", "x"), ("explain", "x"), ("rejected", "list"), ("jobs", "--as-of", "2026-01-01")]
 )
 def test_a_database_that_no_pass_has_filled_yet(lab: Lab, command: tuple[str, ...]) -> None:
     lab.configure(database={"url": "sqlite:///other.db"})

@@ -71,6 +71,8 @@ def test_a_file_without_jobs(lab: Lab, content: str | bytes) -> None:
         (("jobs", "--as-of", "2026-01-01T00:00+99:00"), "'2026-01-01T00:00+99:00' is not a date or time\n"),
         (("history", "nobody"), "no job has the id or the name 'nobody'\n  see: vb365-etl jobs\n"),
         (("history", "\udcff"), "no job has the id or the name '?'\n"),
+        (("explain", "\udcff"), "no job has the id or the name '?'\n"),
+        (("explain", "x", "2026-13-01"), "'2026-13-01' is not a date or time\n"),
         (("demo", "--database", "nonsense"), "--database: url is not a database URL such as sqlite:///vb365.db\n"),
         (("init",), "vb365-etl.toml: the file exists; nothing was changed\n  --force overwrites it\n"),
     ],
@@ -99,6 +101,7 @@ def test_the_history_of_an_ambiguous_name(lab: Lab) -> None:
     assert said == (
         f"error: 2 jobs are called 'Twice': {first} on lab, {second} on lab\n  name it by its id\n"
     ) or said == (f"error: 2 jobs are called 'Twice': {second} on lab, {first} on lab\n  name it by its id\n")
+    assert lab.fails(2, "explain", "Twice") == said
     assert lab.run("history", first.upper()).exit_code == 0
 
 

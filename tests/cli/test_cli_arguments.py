@@ -18,7 +18,20 @@ from etl.errors import UsageError
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
 
-COMMANDS = ("demo", "init", "check", "sync", "run", "jobs", "history", "status", "simulate", "db", "rejected")
+COMMANDS = (
+    "demo",
+    "init",
+    "check",
+    "sync",
+    "run",
+    "jobs",
+    "history",
+    "explain",
+    "status",
+    "simulate",
+    "db",
+    "rejected",
+)
 SERVER = '[[servers]]\nname = "{}"\nurl = "https://127.0.0.1:9"\n'
 
 
@@ -53,6 +66,7 @@ def test_help_names_every_command(run: Run) -> None:
         (["syn"], "No such command 'syn'"),
         (["sync", "--jub", "x"], "No such option: --jub"),
         (["history"], "Missing argument 'JOB'"),
+        (["explain"], "Missing argument 'JOB'"),
         (["demo", "--weeks", "0"], "Invalid value for '--weeks'"),
         (["sync", "--api-version", "v1"], "--api-version and --observed-at go with --from-file"),
         (["sync", "--from-file", "x", "--full"], "--from-file goes only with --api-version and --observed-at"),

@@ -155,7 +155,7 @@ def test_sync_then_jobs_then_history(run: Run, simulated: SimulatedServer) -> No
     assert "\x1b" not in shown
 
     history = run("history", uid, "--json").json
-    assert set(history) == {"changes", "statuses", "runs"}
+    assert set(history) == {"changes", "statuses", "runs", "expected"}
     assert [(each["change_type"], each["field"]) for each in history["changes"]] == [
         ("created", None),
         ("changed", "name"),

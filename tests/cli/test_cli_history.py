@@ -1,4 +1,4 @@
-"""``history``: what happened to one job, on one timeline; as JSON, its three lists."""
+"""``history``: what happened to one job, on one timeline; as JSON, its four lists."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ def test_the_timeline_puts_changes_statuses_and_runs_in_order(run: Run) -> None:
 
 def test_runs_have_the_columns_of_the_contract(run: Run, job_uid: str) -> None:
     found = run("history", job_uid, "--json").json
-    assert list(found) == ["changes", "statuses", "runs"]
+    assert list(found) == ["changes", "statuses", "runs", "expected"]
+    assert found["expected"] == []  # started by hand
     names = {
         "server_id": 1,
         "server_name": "hq",

@@ -104,6 +104,21 @@ def test_each_job_stands_as_its_runs_say(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("_morning")
+def test_rows_that_older_rules_made_are_said_in_a_line_not_in_the_rows(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run("status", "--json").json
+    line = (
+        "hq: the rules have changed, the facts of 9 jobs are still those of the rules before;"
+        " the next passes derive them anew, or at once: vb365-etl db rebuild"
+    )
+    assert line not in run("status").stdout.splitlines()
+    monkeypatch.setattr("etl.derive.DERIVE_REVISION", 2)
+    assert line in run("status").stdout.splitlines()
+    assert run("status", "--json").json == before
+
+
+@pytest.mark.usefixtures("_morning")
 def test_the_columns_are_those_of_the_contract(run: Run) -> None:
     assert list(run("status", "--json").json[0]) == [
         "server_id",

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.derive.baselines import Duration, baselines
+from etl.derive.baselines import baselines
+from etl.derive.sessions import Attempt
+
+START = datetime(2026, 1, 5, 20, tzinfo=UTC)
+
+
+def lasting(n: int, session_type: str | None, seconds: int | None) -> Attempt:
+    ended_at = None if seconds is None else START + timedelta(seconds=seconds)
+    return Attempt(n, f"s{n}", START, ended_at, session_type=session_type)
 
 
 def test_the_mean_of_the_finished_attempts_before() -> None:
     attempts = [
-        Duration(1, "Full", 900),
-        Duration(2, "Incremental", 60),
-        Duration(3, "Incremental", None),
-        Duration(4, "Incremental", 90),
-        Duration(5, "Full", 300),
-        Duration(6, "Incremental", 0),
-        Duration(7, None, 5),
-        Duration(8, None, 7),
+        lasting(1, "Full", 900),
+        lasting(2, "Incremental", 60),
+        lasting(3, "Incremental", None),
+        lasting(4, "Incremental", 90),
+        lasting(5, "Full", 300),
+        lasting(6, "Incremental", 0),
+        lasting(7, None, 5),
+        lasting(8, None, 7),
     ]
     assert baselines(attempts, {}) == {3: 60.0, 4: 60.0, 5: 900.0, 6: 75.0, 8: 5.0}
 
 
 def test_fourteen_attempts_count_and_no_more() -> None:
-    attempts = [Duration(number, None, number) for number in range(1, 18)]
+    attempts = [lasting(number, None, number) for number in range(1, 18)]
     assert baselines(attempts, {})[15] == 7.5
     assert baselines(attempts, {})[16] == 8.5
-    assert baselines([Duration(9, None, 0)], {None: [100, *range(1, 15)]}) == {9: 7.5}
+    assert baselines([lasting(9, None, 0)], {None: [100, *range(1, 15)]}) == {9: 7.5}
 
 
 @given(
@@ -34,7 +44,7 @@ def test_fourteen_attempts_count_and_no_more() -> None:
     st.integers(0, 60),
 )
 def test_a_part_of_the_attempts_gets_what_the_whole_gets(kinds: list[tuple[str | None, int | None]], cut: int) -> None:
-    attempts = [Duration(number, *each) for number, each in enumerate(kinds)]
+    attempts = [lasting(number, *each) for number, each in enumerate(kinds)]
     before: dict[str | None, list[int]] = {}
     for each in attempts[:cut]:
         if each.seconds is not None:

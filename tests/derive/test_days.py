@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
 from etl.derive.calendar import Day, days_between
-from etl.derive.days import Carried, Definition, Expected, Facts, Figures, JobDay, carried_from, job_days
-from etl.derive.runs import Attempt, Run, chain, runs_of
+from etl.derive.days import Carried, DayFacts, JobDay, carried_from, job_days
+from etl.derive.definitions import Definition
+from etl.derive.expected import ExpectedRun, Outcome
+from etl.derive.runs import Run, chain, runs_of
+from etl.derive.sessions import Attempt
 from etl.warehouse.tables.derived import job_day
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -62,23 +65,30 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(f"2026-01-{text}").replace(tzinfo=BERLIN).astimezone(UTC)
 
 
-def attempt(uid: str, started: str, ended: str | None, status: str, **told: Any) -> Attempt:
-    return Attempt(ord(uid[0]), uid, at(started), None if ended is None else at(ended), status, **told)
+def attempt(uid: str, started: str, ended: str | None, status: str, **sent: Any) -> Attempt:
+    return Attempt(ord(uid[0]), uid, at(started), None if ended is None else at(ended), status, **sent)
 
 
-def figures(one: Attempt, **values: Any) -> Figures:
-    return Figures(one.session_uid, one.started_at, one.ended_at, one.status, **values)
+def expected(day: date, outcome: Outcome, session_id: int | None = None) -> ExpectedRun:
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    return ExpectedRun(1, noon, day, None, 0, outcome, session_id, None, None, "schedule")
 
 
-def facts(*attempts: Attempt, **others: Any) -> Facts:
-    return Facts([figures(each) for each in attempts], runs_of(attempts, chain(attempts)), **others)
+def definition(
+    begin: datetime, end: datetime | None, is_enabled: bool | None, organization_id: int, repository_id: int | None
+) -> Definition:
+    return Definition(1, 1, begin, end, is_enabled, organization_id=organization_id, repository_id=repository_id)
 
 
-def days(given: Facts, carried: Carried = Carried(), as_of: datetime = LATER) -> list[JobDay]:  # noqa: B008 a value
+def facts(*attempts: Attempt, **others: Any) -> DayFacts:
+    return DayFacts(attempts, runs=runs_of(attempts, chain(attempts)), **others)
+
+
+def days(given: DayFacts, carried: Carried = Carried(), as_of: datetime = LATER) -> list[JobDay]:  # noqa: B008 a value
     return job_days(given, DAYS, carried, as_of)
 
 
-def column(name: str, given: Facts, carried: Carried = Carried()) -> list[Any]:  # noqa: B008 a value
+def column(name: str, given: DayFacts, carried: Carried = Carried()) -> list[Any]:  # noqa: B008 a value
     return [getattr(each, name) for each in days(given, carried)]
 
 
@@ -87,8 +97,8 @@ def test_a_row_has_the_columns_of_the_table() -> None:
 
 
 def test_days_without_anything() -> None:
-    assert days(Facts()) == [EMPTY, replace(EMPTY, day=TUESDAY), replace(EMPTY, day=WEDNESDAY)]
-    assert job_days(Facts(), [], Carried(), LATER) == []
+    assert days(DayFacts()) == [EMPTY, replace(EMPTY, day=TUESDAY), replace(EMPTY, day=WEDNESDAY)]
+    assert job_days(DayFacts(), [], Carried(), LATER) == []
 
 
 def test_a_day_in_full() -> None:
@@ -99,25 +109,27 @@ def test_a_day_in_full() -> None:
         attempt("d", "05 21:00", "05 21:01", "Stopped", retry_count=0),
         attempt("e", "05 23:30", None, "Running", retry_count=0),
     ]
-    given = Facts(
+    others: tuple[Outcome, ...] = ("running", "pending", "window_closed", "disabled", "not_observed")
+    given = DayFacts(
         [
-            figures(attempts[0], transferred_bytes=100, items_processed=1, seconds_outside_window=600),
-            figures(attempts[1], transferred_bytes=20, seconds_outside_window=0),
-            figures(attempts[2], transferred_bytes=3_000, items_processed=30),
-            figures(attempts[3]),
-            figures(attempts[4], transferred_bytes=7),
+            replace(attempts[0], transferred_bytes=100, items_processed=1),
+            replace(attempts[1], transferred_bytes=20),
+            replace(attempts[2], transferred_bytes=3_000, items_processed=30),
+            attempts[3],
+            replace(attempts[4], transferred_bytes=7),
         ],
+        {ord("a"): 600, ord("b"): 0, ord("c"): None},
         runs_of(attempts, chain(attempts)),
         [
-            Expected(MONDAY, "met", is_success_strict=False),
-            Expected(MONDAY, "met", is_success_strict=True),
-            Expected(MONDAY, "met_late", is_success_strict=True),
-            Expected(MONDAY, "failed"),
-            Expected(MONDAY, "missed"),
-            Expected(MONDAY, "overlapped"),
-            *(Expected(MONDAY, each) for each in ("running", "pending", "window_closed", "disabled", "not_observed")),
+            expected(MONDAY, "met", ord("a")),
+            expected(MONDAY, "met", ord("c")),
+            expected(MONDAY, "met_late", ord("c")),
+            expected(MONDAY, "failed", ord("d")),
+            expected(MONDAY, "missed"),
+            expected(MONDAY, "overlapped"),
+            *(expected(MONDAY, each) for each in others),
         ],
-        [Definition(at("01 00:00"), None, True, 1, 2)],
+        [definition(at("01 00:00"), None, True, 1, 2)],
     )
     assert job_days(given, DAYS[:1], Carried(2, at("03 03:00")), LATER, {MONDAY}) == [
         JobDay(
@@ -217,7 +229,9 @@ def test_the_day_that_is_not_over() -> None:
 
 def test_the_worst_status_and_the_last() -> None:
     def statuses(*words: str | None) -> tuple[str | None, str | None]:
-        given = Facts([Figures(f"{n}", at(f"05 {n:02}:00"), at(f"05 {n:02}:10"), word) for n, word in enumerate(words)])
+        given = DayFacts(
+            [Attempt(n, f"{n}", at(f"05 {n:02}:00"), at(f"05 {n:02}:10"), word) for n, word in enumerate(words)]
+        )
         return days(given)[0].status_worst, days(given)[0].status_last
 
     assert statuses("Failed", "Disconnected", "Stopped", "Success") == ("Disconnected", "Success")
@@ -228,24 +242,24 @@ def test_the_worst_status_and_the_last() -> None:
 
 
 def test_definitions_at_the_end_of_a_day() -> None:
-    first = Definition(at("06 10:00"), at("06 12:00"), True, 1, 1)
-    second = Definition(at("06 12:00"), at("07 18:00"), False, 1, 2)
+    first = definition(at("06 10:00"), at("06 12:00"), True, 1, 1)
+    second = definition(at("06 12:00"), at("07 18:00"), False, 1, 2)
 
     def ends(*definitions: Definition) -> list[tuple[int | None, int | None, int | None]]:
-        rows = days(Facts(definitions=definitions))
+        rows = days(DayFacts(definitions=definitions))
         return [(each.organization_id, each.repository_id, each.is_enabled_at_end) for each in rows]
 
     # Before our first sight the first one counts; a job that is gone is neither enabled nor not.
     assert ends(first, second) == ends(second, first) == [(1, 1, 1), (1, 2, 0), (1, 2, None)]
-    returned = Definition(at("07 20:00"), None, None, 3, 3)
+    returned = definition(at("07 20:00"), None, None, 3, 3)
     assert ends(first, second, returned) == [(1, 1, 1), (1, 2, 0), (3, 3, None)]
-    midnight = Definition(at("06 00:00"), at("07 00:00"), True, 4, 4)
-    assert ends(midnight, Definition(at("07 00:00"), None, False, 5, 5)) == [(4, 4, 1), (4, 4, 1), (5, 5, 0)]
+    midnight = definition(at("06 00:00"), at("07 00:00"), True, 4, 4)
+    assert ends(midnight, definition(at("07 00:00"), None, False, 5, 5)) == [(4, 4, 1), (4, 4, 1), (5, 5, 0)]
 
 
 def test_a_day_of_23_hours_ends_an_hour_earlier() -> None:
     (row,) = job_days(
-        Facts(),
+        DayFacts(),
         days_between(BERLIN, date(2026, 3, 29), date(2026, 3, 29)),
         Carried(0, datetime(2026, 3, 28, 23, tzinfo=UTC)),
         LATER,
@@ -259,7 +273,7 @@ minutes = st.integers(-600, 7 * 1440)
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[list[Attempt], Facts]:
+def histories(draw: st.DrawFn) -> tuple[list[Attempt], DayFacts]:
     def moment() -> datetime:
         return A_WEEK[0].starts_at + timedelta(minutes=draw(minutes))
 
@@ -280,34 +294,45 @@ def histories(draw: st.DrawFn) -> tuple[list[Attempt], Facts]:
             )
         )
     number = st.none() | st.integers(0, 1000)
-    done = [
-        figures(each, transferred_bytes=draw(number), items_processed=draw(number), seconds_outside_window=draw(number))
-        for each in attempts
-    ]
-    outcomes = st.sampled_from(["met", "met_late", "failed", "missed", "overlapped", "not_observed", "pending"])
-    expected = [
-        Expected(FIRST + timedelta(days=draw(st.integers(-1, 8))), draw(outcomes), draw(st.booleans()))
+    attempts = [replace(each, transferred_bytes=draw(number), items_processed=draw(number)) for each in attempts]
+    outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
+        ["met", "met_late", "failed", "missed", "overlapped", "not_observed", "pending"]
+    )
+    starts = [
+        expected(
+            FIRST + timedelta(days=draw(st.integers(-1, 8))),
+            draw(outcomes),
+            draw(st.sampled_from([None, *(each.session_id for each in attempts)])),
+        )
         for _ in range(draw(st.integers(0, 8)))
     ]
     cuts = sorted({moment() for _ in range(draw(st.integers(0, 4)))})
     definitions = [
-        Definition(begin, end, draw(st.none() | st.booleans()), n, draw(st.none() | st.integers(1, 3)))
+        definition(begin, end, draw(st.none() | st.booleans()), n, draw(st.none() | st.integers(1, 3)))
         for n, (begin, end) in enumerate(zip(cuts, [*cuts[1:], None], strict=False))
     ]
-    return attempts, Facts(done, runs_of(attempts, chain(attempts)), expected, definitions)
+    outside = {each.session_id: draw(number) for each in attempts}
+    return attempts, DayFacts(attempts, outside, runs_of(attempts, chain(attempts)), starts, definitions)
 
 
-def since(day: Day, given: Facts) -> Facts:
+def since(day: Day, given: DayFacts) -> DayFacts:
     """What job_days needs at least from a day on."""
 
     def counts(start: datetime, end: datetime | None) -> bool:
         return start >= day.starts_at or (end is not None and end >= day.starts_at)
 
     runs: Sequence[Run] = list(given.runs)
-    return Facts(
+    starts = [each for each in given.expected if each.day >= day.day]
+    met_by = {each.session_id for each in starts}
+    return DayFacts(
         [each for each in given.attempts if counts(each.started_at, each.ended_at)],
-        [each for each in runs if counts(each.first_started_at, each.final_ended_at)],
-        [each for each in given.expected if each.day >= day.day],
+        given.outside,
+        [
+            each
+            for each in runs
+            if counts(each.first_started_at, each.final_ended_at) or each.first_session_id in met_by
+        ],
+        starts,
         given.definitions,
     )
 
@@ -315,7 +340,7 @@ def since(day: Day, given: Facts) -> Facts:
 @settings(deadline=None)
 @given(histories(), st.integers(0, 7), minutes)
 def test_a_history_may_be_summed_up_in_pieces(
-    history: tuple[list[Attempt], Facts], cut: int, as_of_minutes: int
+    history: tuple[list[Attempt], DayFacts], cut: int, as_of_minutes: int
 ) -> None:
     _, given = history
     as_of = A_WEEK[0].starts_at + timedelta(minutes=as_of_minutes)
@@ -329,20 +354,20 @@ def test_a_history_may_be_summed_up_in_pieces(
 
 @settings(deadline=None)
 @given(histories(), st.randoms(use_true_random=False))
-def test_the_order_of_arrival_does_not_matter(history: tuple[list[Attempt], Facts], random: Any) -> None:
+def test_the_order_of_arrival_does_not_matter(history: tuple[list[Attempt], DayFacts], random: Any) -> None:
     attempts, given = history
     whole = job_days(given, A_WEEK, Carried(), LATER)
     random.shuffle(attempts)
-    done, expected, definitions = list(given.attempts), list(given.expected), list(given.definitions)
-    for each in (done, expected, definitions):
+    done, starts, definitions = list(given.attempts), list(given.expected), list(given.definitions)
+    for each in (done, starts, definitions):
         random.shuffle(each)
-    shuffled = Facts(done, runs_of(attempts, chain(attempts)), expected, definitions)
+    shuffled = DayFacts(done, given.outside, runs_of(attempts, chain(attempts)), starts, definitions)
     assert job_days(shuffled, A_WEEK, Carried(), LATER) == whole
 
 
 @settings(deadline=None)
 @given(histories())
-def test_what_a_day_holds_adds_up(history: tuple[list[Attempt], Facts]) -> None:
+def test_what_a_day_holds_adds_up(history: tuple[list[Attempt], DayFacts]) -> None:
     attempts, given = history
     begin, end = A_WEEK[0].starts_at, A_WEEK[-1].ends_at
     rows = job_days(given, A_WEEK, Carried(), LATER)
@@ -358,7 +383,9 @@ def test_what_a_day_holds_adds_up(history: tuple[list[Attempt], Facts]) -> None:
 
 @settings(deadline=None)
 @given(histories(), st.data())
-def test_closed_days_come_out_the_same_pass_by_pass(history: tuple[list[Attempt], Facts], data: st.DataObject) -> None:
+def test_closed_days_come_out_the_same_pass_by_pass(
+    history: tuple[list[Attempt], DayFacts], data: st.DataObject
+) -> None:
     """Each attempt is seen in some pass, finished ones maybe while they still ran; days are recomputed from there."""
     attempts, given = history
     whole = job_days(given, A_WEEK, Carried(), LATER)

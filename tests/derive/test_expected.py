@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -10,16 +11,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from etl.derive.expected import (
-    ExpectedRun,
-    Horizon,
-    JobFacts,
-    NextRunFact,
-    Span,
-    VersionFact,
-    expected_runs,
-)
-from etl.derive.runs import Attempt, Run, chain, runs_of
+from etl.derive.definitions import Definition
+from etl.derive.expected import Announcement, ExpectedRun, Seen, StartFacts, expected_runs
+from etl.derive.horizon import Horizon, Span, Zones
+from etl.derive.runs import Run, chain, runs_of
+from etl.derive.sessions import Attempt
 from etl.transform.records import Schedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -39,9 +35,10 @@ def version(
     schedule: Schedule | None = DAILY,
     is_enabled: bool | None = True,
     job_version_id: int = 1,
-) -> VersionFact:
+) -> Seen:
     to = None if valid_to is None else at(valid_to)
-    return VersionFact(job_version_id, at(valid_from), to, at(seen_to), is_enabled, schedule)
+    definition = Definition(job_version_id, job_version_id, at(valid_from), to, is_enabled, schedule or Schedule())
+    return Seen(definition, at(seen_to))
 
 
 def run(
@@ -56,24 +53,29 @@ def run(
     return runs_of(attempts, chain(attempts))[0]
 
 
-LOOKING = Horizon((Span(at("2026-01-01"), at("2026-01-06T12:00")),))
+def looking(*known: Span, zone: ZoneInfo | None = BERLIN, **rules: Any) -> Horizon:
+    return Horizon(Zones(BERLIN, zone), at("2026-01-07T12:00"), known, **rules)
+
+
+LOOKING = looking(Span(at("2026-01-01"), at("2026-01-06T12:00")))
 
 
 def judged(
     *runs: Run,
-    versions: Sequence[VersionFact] = (),
-    next_runs: Sequence[NextRunFact] = (),
+    versions: Sequence[Seen] = (),
+    next_runs: Sequence[Announcement] = (),
     horizon: Horizon = LOOKING,
     begin: str = "2026-01-05T12:00",
     end: str = "2026-01-06T12:00",
     zone: ZoneInfo | None = BERLIN,
     **settings: Any,
 ) -> list[ExpectedRun]:
-    facts = JobFacts(versions or (version(),), next_runs, runs)
-    return expected_runs(facts, horizon, at(begin), at(end), zone=zone, reporting_zone=BERLIN, **settings)
+    facts = StartFacts(versions or (version(),), next_runs, runs)
+    horizon = dataclasses.replace(horizon, zones=Zones(BERLIN, zone), **settings)
+    return expected_runs(facts, horizon, at(begin), at(end))
 
 
-def told(rows: Iterable[ExpectedRun]) -> list[tuple[str, str, int | None, int | None, str | None]]:
+def in_short(rows: Iterable[ExpectedRun]) -> list[tuple[str, str, int | None, int | None, str | None]]:
     return [(f"{r.expected_at:%d %H:%M}", r.outcome, r.session_id, r.lateness_seconds, r.reason) for r in rows]
 
 
@@ -116,17 +118,17 @@ def test_missed() -> None:
 
 def test_a_warning_meets_too() -> None:
     rows = judged(run("2026-01-05T21:00", "2026-01-05T21:30", "Warning"))
-    assert told(rows) == [("05 21:00", "met", 7, 0, None)]
+    assert in_short(rows) == [("05 21:00", "met", 7, 0, None)]
 
 
 def test_a_run_may_come_a_minute_early() -> None:
-    assert told(judged(run("2026-01-05T20:59:30", "2026-01-05T21:30"))) == [("05 21:00", "met", 7, -30, None)]
-    assert told(judged(run("2026-01-05T20:59:00", "2026-01-05T21:30"))) == [("05 21:00", "met", 7, -60, None)]
+    assert in_short(judged(run("2026-01-05T20:59:30", "2026-01-05T21:30"))) == [("05 21:00", "met", 7, -30, None)]
+    assert in_short(judged(run("2026-01-05T20:59:00", "2026-01-05T21:30"))) == [("05 21:00", "met", 7, -60, None)]
 
 
 def test_a_run_that_comes_earlier_and_is_over_is_another_one() -> None:
     rows = judged(run("2026-01-05T20:58:59", "2026-01-05T20:59:30"))
-    assert told(rows) == [("05 21:00", "missed", None, None, "No run started within 2 h.")]
+    assert in_short(rows) == [("05 21:00", "missed", None, None, "No run started within 2 h.")]
 
 
 @pytest.mark.parametrize(
@@ -140,12 +142,12 @@ def test_a_run_that_comes_earlier_and_is_over_is_another_one() -> None:
     ],
 )
 def test_late(started: str, expected: tuple[Any, ...]) -> None:
-    assert told(judged(run(started, "2026-01-06T00:30"))) == [expected]
+    assert in_short(judged(run(started, "2026-01-06T00:30"))) == [expected]
 
 
 def test_what_is_late_is_a_setting() -> None:
     rows = judged(run("2026-01-05T21:00:40", "2026-01-05T22:00"), late_after=timedelta(seconds=30))
-    assert told(rows) == [("05 21:00", "met_late", 7, 40, "The run started 40 s late.")]
+    assert in_short(rows) == [("05 21:00", "met_late", 7, 40, "The run started 40 s late.")]
 
 
 @pytest.mark.parametrize(
@@ -160,12 +162,12 @@ def test_what_is_late_is_a_setting() -> None:
 )
 def test_failed(status: str, reason: str) -> None:
     rows = judged(run("2026-01-05T21:20", "2026-01-05T21:30", status))
-    assert told(rows) == [("05 21:00", "failed", 7, 1200, reason)]
+    assert in_short(rows) == [("05 21:00", "failed", 7, 1200, reason)]
 
 
 def test_running() -> None:
     rows = judged(run("2026-01-05T21:00", None, "Running"))
-    assert told(rows) == [("05 21:00", "running", 7, 0, "The run is not over: it works, or waits for its retry.")]
+    assert in_short(rows) == [("05 21:00", "running", 7, 0, "The run is not over: it works, or waits for its retry.")]
 
 
 def test_a_run_that_waits_for_its_retry_is_running() -> None:
@@ -179,16 +181,18 @@ def test_a_retried_run_is_met_by_its_first_attempt_and_judged_by_its_last() -> N
         Attempt(8, "s8", at("2026-01-05T21:25:00"), at("2026-01-05T21:40"), "Failed", "s7", 1, True),
         Attempt(9, "s9", at("2026-01-05T21:55:00"), at("2026-01-05T22:10"), "Success", "s7", 2, False),
     ]
-    assert told(judged(*runs_of(attempts, chain(attempts)))) == [("05 21:00", "met", 7, 5, None)]
+    assert in_short(judged(*runs_of(attempts, chain(attempts)))) == [("05 21:00", "met", 7, 5, None)]
     attempts[2] = replace(attempts[2], status="Failed")
-    assert told(judged(*runs_of(attempts, chain(attempts)))) == [
+    assert in_short(judged(*runs_of(attempts, chain(attempts)))) == [
         ("05 21:00", "failed", 7, 5, "The run ended with Failed.")
     ]
 
 
 def test_a_run_that_the_server_forgot_while_it_ran() -> None:
     rows = judged(run("2026-01-05T21:00", "2026-01-06T08:00", "Running"))
-    assert told(rows) == [("05 21:00", "not_observed", 7, 0, "The server forgot the run before it was seen to end.")]
+    assert in_short(rows) == [
+        ("05 21:00", "not_observed", 7, 0, "The server forgot the run before it was seen to end.")
+    ]
 
 
 def test_the_first_of_several_runs_counts_whatever_order_they_come_in() -> None:
@@ -196,13 +200,13 @@ def test_the_first_of_several_runs_counts_whatever_order_they_come_in() -> None:
     twin = run("2026-01-05T21:00:02", "2026-01-05T21:02", session_id=5)
     later = run("2026-01-05T21:30", "2026-01-05T21:40", session_id=3)
     for runs in ((first, twin, later), (later, twin, first), (twin, later, first)):
-        assert told(judged(*runs)) == [("05 21:00", "failed", 4, 2, "The run ended with Failed.")]
+        assert in_short(judged(*runs)) == [("05 21:00", "failed", 4, 2, "The run ended with Failed.")]
 
 
 @pytest.mark.parametrize(("ended", "status"), [("2026-01-05T21:00:01", "Success"), (None, "Running")])
 def test_overlapped(ended: str | None, status: str) -> None:
     rows = judged(run("2026-01-05T19:00", ended, status))
-    assert told(rows) == [("05 21:00", "overlapped", None, None, "The run of 2026-01-05 19:00 UTC was not over.")]
+    assert in_short(rows) == [("05 21:00", "overlapped", None, None, "The run of 2026-01-05 19:00 UTC was not over.")]
 
 
 def test_a_run_that_ended_on_the_minute_does_not_overlap() -> None:
@@ -213,11 +217,11 @@ def test_a_run_that_starts_after_the_one_before_it_is_over_meets_late() -> None:
     rows = judged(
         run("2026-01-05T19:00", "2026-01-05T21:20"), run("2026-01-05T21:20:05", "2026-01-05T22:00", session_id=8)
     )
-    assert told(rows) == [("05 21:00", "met_late", 8, 1205, "The run started 20 min late.")]
+    assert in_short(rows) == [("05 21:00", "met_late", 8, 1205, "The run started 20 min late.")]
 
 
 def test_a_run_that_still_runs_overlaps_no_start_after_the_last_look() -> None:
-    horizon = Horizon((Span(at("2026-01-01"), at("2026-01-05T20:00")),))
+    horizon = looking(Span(at("2026-01-01"), at("2026-01-05T20:00")))
     rows = judged(
         run("2026-01-05T19:00", None, "Running"), versions=[version(seen_to="2026-01-05T20:00")], horizon=horizon
     )
@@ -234,9 +238,9 @@ def test_window_closed() -> None:
     mondays_closed = "1" * 24 + "0" * 24 + "1" * 120
     closed = version(schedule=replace(DAILY, window=mondays_closed))
     expected = [("05 21:00", "window_closed", None, None, "The backup window is closed on Monday at 22:00.")]
-    assert told(judged(versions=[closed])) == expected
+    assert in_short(judged(versions=[closed])) == expected
     # A run by hand in a closed hour meets nothing.
-    assert told(judged(run("2026-01-05T21:00", "2026-01-05T21:30"), versions=[closed])) == expected
+    assert in_short(judged(run("2026-01-05T21:00", "2026-01-05T21:30"), versions=[closed])) == expected
 
 
 @pytest.mark.parametrize(
@@ -247,10 +251,10 @@ def test_window_closed() -> None:
         (version(is_enabled=False, schedule=replace(DAILY, window="0" * 168)), "The job was disabled."),
     ],
 )
-def test_disabled(changed: VersionFact, reason: str) -> None:
-    assert told(judged(versions=[changed])) == [("05 21:00", "disabled", None, None, reason)]
+def test_disabled(changed: Seen, reason: str) -> None:
+    assert in_short(judged(versions=[changed])) == [("05 21:00", "disabled", None, None, reason)]
     rows = judged(run("2026-01-05T21:00", "2026-01-05T21:30"), versions=[changed])
-    assert told(rows) == [("05 21:00", "disabled", None, None, reason)]
+    assert in_short(rows) == [("05 21:00", "disabled", None, None, reason)]
 
 
 def test_the_grace_is_half_the_interval() -> None:
@@ -263,7 +267,7 @@ def test_the_grace_is_half_the_interval() -> None:
         begin="2026-01-05T13:00",
         end="2026-01-05T13:20",
     )
-    assert told(rows) == [
+    assert in_short(rows) == [
         ("05 13:00", "met", 1, 149, None),
         ("05 13:05", "missed", None, None, "No run started within 150 s."),
         ("05 13:10", "missed", None, None, "No run started within 150 s."),
@@ -279,7 +283,7 @@ def test_closed_starts_leave_the_runs_to_the_open_ones() -> None:
         begin="2026-01-06T03:00",
         end="2026-01-06T08:00",
     )
-    assert told(rows) == [
+    assert in_short(rows) == [
         ("06 03:00", "met_late", 7, 6600, "The run started 110 min late."),
         ("06 07:00", "window_closed", None, None, "The backup window is closed on Tuesday at 08:00."),
     ]
@@ -291,7 +295,7 @@ def test_a_start_that_is_switched_off_leaves_the_run_to_the_one_before() -> None
         version("2026-01-05T21:20", is_enabled=False, schedule=HOURLY, job_version_id=2),
     ]
     rows = judged(run("2026-01-05T22:00:05", "2026-01-05T22:10"), versions=versions, end="2026-01-05T22:30")
-    assert told(rows) == [
+    assert in_short(rows) == [
         ("05 21:00", "met_late", 7, 3605, "The run started 1 h late."),
         ("05 22:00", "disabled", None, None, "The job was disabled."),
     ]
@@ -305,8 +309,8 @@ def test_a_start_of_the_next_version_takes_the_run_that_is_nearer() -> None:
     late = run("2026-01-05T21:59:00", "2026-01-05T22:10")
     missed = ("05 21:00", "missed", None, None, "No run started within 2 h.")
     rows = judged(late, versions=versions, end="2026-01-05T22:30")
-    assert told(rows) == [missed, ("05 22:00", "met", 7, -60, None)]
-    assert told(judged(late, versions=versions, end="2026-01-05T21:30")) == [missed]
+    assert in_short(rows) == [missed, ("05 22:00", "met", 7, -60, None)]
+    assert in_short(judged(late, versions=versions, end="2026-01-05T21:30")) == [missed]
 
 
 def test_the_grace_looks_beyond_the_end_of_a_version() -> None:
@@ -315,7 +319,7 @@ def test_the_grace_looks_beyond_the_end_of_a_version() -> None:
         version("2026-01-05T13:10", schedule=Schedule(schedule_type="ManualOnly"), job_version_id=2),
     ]
     rows = judged(run("2026-01-05T13:30", "2026-01-05T13:40"), versions=versions, begin="2026-01-05T13:00")
-    assert told(rows) == [("05 13:00", "missed", None, None, "No run started within 30 min.")]
+    assert in_short(rows) == [("05 13:00", "missed", None, None, "No run started within 30 min.")]
 
 
 # We were not looking -------------------------------------------------------------------------------------------
@@ -326,22 +330,22 @@ NOT_WALKED = ("05 21:00", "not_observed", None, None, "Not all sessions of that 
 
 @pytest.mark.parametrize("known_to", ["2026-01-05T20:00", "2026-01-05T21:30", "2026-01-05T22:59:59.999999"])
 def test_pending_until_the_sessions_are_walked_past_the_grace(known_to: str) -> None:
-    horizon = Horizon((Span(at("2026-01-01"), at(known_to)),))
-    assert told(judged(horizon=horizon)) == [PENDING]
-    assert told(judged(horizon=Horizon())) == [PENDING]
-    assert told(judged(horizon=Horizon((Span(at("2026-01-01"), at("2026-01-05T23:00")),)))) == [
+    horizon = looking(Span(at("2026-01-01"), at(known_to)))
+    assert in_short(judged(horizon=horizon)) == [PENDING]
+    assert in_short(judged(horizon=looking())) == [PENDING]
+    assert in_short(judged(horizon=looking(Span(at("2026-01-01"), at("2026-01-05T23:00"))))) == [
         ("05 21:00", "missed", None, None, "No run started within 2 h.")
     ]
 
 
 @pytest.mark.parametrize("seen_to", ["2026-01-05T20:00", "2026-01-05T21:30", "2026-01-05T22:59:59.999999"])
 def test_pending_until_the_definition_is_seen_past_the_grace(seen_to: str) -> None:
-    assert told(judged(versions=[version(seen_to=seen_to)])) == [PENDING]
+    assert in_short(judged(versions=[version(seen_to=seen_to)])) == [PENDING]
     assert [row.outcome for row in judged(versions=[version(seen_to="2026-01-05T23:00")])] == ["missed"]
 
 
 def test_a_run_that_is_known_counts_before_all_are() -> None:
-    horizon = Horizon((Span(at("2026-01-01"), at("2026-01-05T21:05")),))
+    horizon = looking(Span(at("2026-01-01"), at("2026-01-05T21:05")))
     rows = judged(
         run("2026-01-05T21:00", "2026-01-05T21:04"), versions=[version(seen_to="2026-01-05T21:04")], horizon=horizon
     )
@@ -349,18 +353,18 @@ def test_a_run_that_is_known_counts_before_all_are() -> None:
 
 
 def test_not_observed_where_sessions_were_not_walked() -> None:
-    hole = Horizon((Span(at("2026-01-01"), at("2026-01-05T20:00")), Span(at("2026-01-05T22:00"), at("2026-01-07"))))
-    assert told(judged(horizon=hole)) == [NOT_WALKED]
-    begins_late = Horizon((Span(at("2026-01-05T20:59:01"), at("2026-01-07")),))
-    assert told(judged(horizon=begins_late)) == [NOT_WALKED]
+    hole = looking(Span(at("2026-01-01"), at("2026-01-05T20:00")), Span(at("2026-01-05T22:00"), at("2026-01-07")))
+    assert in_short(judged(horizon=hole)) == [NOT_WALKED]
+    begins_late = looking(Span(at("2026-01-05T20:59:01"), at("2026-01-07")))
+    assert in_short(judged(horizon=begins_late)) == [NOT_WALKED]
 
 
 def test_not_observed_where_sessions_are_not_read_at_all() -> None:
-    rows = judged(horizon=Horizon(is_reading_sessions=False), end="2026-01-07T12:00")
-    assert told(rows) == [NOT_WALKED, ("06 21:00", *PENDING[1:])]
+    rows = judged(horizon=looking(is_reading_sessions=False), end="2026-01-07T12:00")
+    assert in_short(rows) == [NOT_WALKED, ("06 21:00", *PENDING[1:])]
 
 
-def changed(seen_to: str, valid_to: str) -> list[VersionFact]:
+def changed(seen_to: str, valid_to: str) -> list[Seen]:
     """Return a job whose start moved from 22:00 to 20:00 between two observations."""
     return [
         version(valid_to=valid_to, seen_to=seen_to),
@@ -371,7 +375,7 @@ def changed(seen_to: str, valid_to: str) -> list[VersionFact]:
 @pytest.mark.parametrize("seen_to", ["2026-01-05T18:00", "2026-01-05T21:00"])
 def test_not_observed_where_the_schedule_may_have_changed_before_the_start(seen_to: str) -> None:
     rows = judged(versions=changed(seen_to, valid_to="2026-01-05T21:30"))
-    assert told(rows) == [
+    assert in_short(rows) == [
         (
             "05 21:00",
             "not_observed",
@@ -392,7 +396,7 @@ def test_a_schedule_changed_before_the_start_counts_from_its_observation() -> No
         run("2026-01-05T19:00:03", "2026-01-05T19:30"),
         versions=changed(seen_to="2026-01-05T13:00", valid_to="2026-01-05T18:00"),
     )
-    assert [(row.job_version_id, *told([row])[0]) for row in rows] == [(2, "05 19:00", "met", 7, 3, None)]
+    assert [(row.job_version_id, *in_short([row])[0]) for row in rows] == [(2, "05 19:00", "met", 7, 3, None)]
 
 
 def test_nothing_is_expected_before_the_first_sight_and_from_the_removal_on() -> None:
@@ -404,17 +408,17 @@ def test_nothing_is_expected_before_the_first_sight_and_from_the_removal_on() ->
 def test_not_observed_where_the_job_was_gone_at_the_next_look() -> None:
     removed = version(valid_to="2026-01-05T23:30", seen_to="2026-01-05T22:30")
     gone = [("05 21:00", "not_observed", None, None, "The job was gone at the next observation.")]
-    assert told(judged(versions=[removed])) == gone
+    assert in_short(judged(versions=[removed])) == gone
     returned = version("2026-01-06T06:00", job_version_id=2)
-    assert told(judged(versions=[removed, returned])) == gone
-    assert [row.outcome for row in judged(versions=[removed._replace(seen_to=at("2026-01-05T23:00"))])] == ["missed"]
+    assert in_short(judged(versions=[removed, returned])) == gone
+    assert [row.outcome for row in judged(versions=[removed._replace(to=at("2026-01-05T23:00"))])] == ["missed"]
 
 
 # Without a zone, or without a schedule --------------------------------------------------------------------------
 
 
-def announced(*next_runs: tuple[str, str | None, str]) -> list[NextRunFact]:
-    return [NextRunFact(at(since), at(until) if until else None, at(next_run)) for since, until, next_run in next_runs]
+def announced(*next_runs: tuple[str, str | None, str]) -> list[Announcement]:
+    return [Announcement(at(since), at(until) if until else None, at(next_run)) for since, until, next_run in next_runs]
 
 
 ANNOUNCED = announced(
@@ -469,7 +473,7 @@ def test_a_schedule_that_we_cannot_read_is_judged_by_what_was_announced(schedule
         next_runs=ANNOUNCED,
         end="2026-01-07T12:00",
     )
-    assert told(rows) == [("05 21:00", "met", 7, 9, None), ("06 20:00", *PENDING[1:])]
+    assert in_short(rows) == [("05 21:00", "met", 7, 9, None), ("06 20:00", *PENDING[1:])]
     assert [(row.expected_local, row.basis) for row in rows] == [
         (datetime(2026, 1, 5, 22), "next_run"),  # noqa: DTZ001
         (datetime(2026, 1, 6, 21), "next_run"),  # noqa: DTZ001
@@ -490,15 +494,15 @@ def test_what_starts_by_hand_or_by_another_job_expects_nothing(schedule_type: st
 def around(change: str, runs: Sequence[Run], schedule: Schedule) -> list[ExpectedRun]:
     """Judge the hours around a change of the clocks, long after it."""
     begin, end = at(change) - timedelta(hours=2), at(change) + timedelta(hours=2)
-    always = VersionFact(1, at("2026-01-01"), None, at("2027-01-01"), True, schedule)
-    horizon = Horizon((Span(at("2026-01-01"), at("2027-01-01")),))
-    return expected_runs(JobFacts([always], (), runs), horizon, begin, end, zone=BERLIN, reporting_zone=BERLIN)
+    always = Seen(Definition(1, 1, at("2026-01-01"), None, True, schedule), at("2027-01-01"))
+    horizon = looking(Span(at("2026-01-01"), at("2027-01-01")))
+    return expected_runs(StartFacts([always], (), runs), horizon, begin, end)
 
 
 def test_a_start_that_the_clocks_skip_is_met_at_the_next_minute() -> None:
     schedule = replace(DAILY, daily_time="02:30:00")
     rows = around("2026-03-29T01:00", [run("2026-03-29T01:00:04", "2026-03-29T01:30")], schedule)
-    assert told(rows) == [("29 01:00", "met", 7, 4, None)]
+    assert in_short(rows) == [("29 01:00", "met", 7, 4, None)]
     assert [row.expected_local for row in rows] == [datetime(2026, 3, 29, 3)]  # noqa: DTZ001
 
 
@@ -508,7 +512,7 @@ def test_a_start_that_comes_twice_is_met_once() -> None:
         run("2026-10-25T00:30:04", "2026-10-25T00:40"),
         run("2026-10-25T01:30:04", "2026-10-25T01:40", session_id=8),
     ]
-    assert told(around("2026-10-25T01:00", twice, schedule)) == [("25 00:30", "met", 7, 4, None)]
+    assert in_short(around("2026-10-25T01:00", twice, schedule)) == [("25 00:30", "met", 7, 4, None)]
 
 
 def test_a_grid_waits_longer_while_an_hour_comes_twice() -> None:

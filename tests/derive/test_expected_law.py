@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from etl.derive.expected import OPEN_OUTCOMES, REACH, ExpectedRun, Horizon, JobFacts, Span, VersionFact, expected_runs
-from etl.derive.runs import Attempt, chain, runs_of
+from etl.derive.definitions import Definition
+from etl.derive.expected import OPEN_OUTCOMES, REACH, ExpectedRun, Seen, StartFacts, expected_runs
+from etl.derive.horizon import Horizon, Span, Zones
+from etl.derive.runs import chain, runs_of
+from etl.derive.sessions import Attempt
 from etl.derive.timetable import starts
 from etl.transform.records import Schedule
 
@@ -46,25 +49,25 @@ class World(NamedTuple):
 class Looked(NamedTuple):
     """What a pass knows."""
 
-    facts: JobFacts
+    facts: StartFacts
     horizon: Horizon
 
 
 def looked(world: World, passes: Sequence[tuple[datetime, bool]]) -> Looked:
     """Tell what is known after some passes."""
-    versions: list[VersionFact] = []
+    versions: list[Seen] = []
     known_to = None
     for observed_at, is_walked in passes:
         number = sum(since <= observed_at for since, _, _ in world.edits)
         is_gone = world.removed_at is not None and world.removed_at <= observed_at
-        last = versions[-1] if versions and versions[-1].valid_to is None else None
-        if last is not None and (is_gone or last.job_version_id != number):
-            versions[-1] = last._replace(valid_to=observed_at)
+        last = versions[-1].definition if versions and versions[-1].definition.valid_to is None else None
+        if last is not None and (is_gone or last.id != number):
+            versions[-1] = versions[-1]._replace(definition=last._replace(valid_to=observed_at))
         elif last is not None:
-            versions[-1] = last._replace(seen_to=observed_at)
-        if not is_gone and (last is None or last.job_version_id != number):
+            versions[-1] = Seen(last, observed_at)
+        if not is_gone and (last is None or last.id != number):
             _, is_enabled, schedule = world.edits[number - 1]
-            versions.append(VersionFact(number, observed_at, None, observed_at, is_enabled, schedule))
+            versions.append(Seen(Definition(number, number, observed_at, None, is_enabled, schedule), observed_at))
         if is_walked:
             known_to = observed_at + timedelta(seconds=20)
     attempts = [
@@ -78,20 +81,23 @@ def looked(world: World, passes: Sequence[tuple[datetime, bool]]) -> Looked:
         for number, (began, ended, status) in enumerate(world.runs)
         if known_to is not None and began < known_to
     ]
-    horizon = Horizon((Span(BEGIN - timedelta(days=9), known_to),) if known_to else ())
-    return Looked(JobFacts(tuple(versions), (), tuple(runs_of(attempts, chain(attempts)))), horizon)
+    known = (Span(BEGIN - timedelta(days=9), known_to),) if known_to else ()
+    horizon = Horizon(Zones(UTC_ZONE, BERLIN), passes[-1][0] if passes else BEGIN, known)
+    return Looked(StartFacts(tuple(versions), (), tuple(runs_of(attempts, chain(attempts)))), horizon)
 
 
 def scratch(known: Looked, begin: datetime = BEGIN, end: datetime = END) -> list[ExpectedRun]:
-    return expected_runs(known.facts, known.horizon, begin, end, zone=BERLIN, reporting_zone=UTC_ZONE)
+    return expected_runs(known.facts, known.horizon, begin, end)
 
 
 def needed(known: Looked, begin: datetime) -> Looked:
     """Leave out what a recomputation from ``begin`` on does not need: versions that ended and runs before the last."""
     runs = sorted(known.facts.runs, key=lambda each: (each.first_started_at, each.first_session_uid))
     before = sum(each.first_started_at < begin - MINUTE for each in runs)
-    versions = [each for each in known.facts.versions if each.valid_to is None or each.valid_to > begin]
-    return known._replace(facts=JobFacts(versions, known.facts.next_runs, runs[max(before - 1, 0) :]))
+    versions = [
+        each for each in known.facts.versions if each.definition.valid_to is None or each.definition.valid_to > begin
+    ]
+    return known._replace(facts=StartFacts(versions, known.facts.announced, runs[max(before - 1, 0) :]))
 
 
 def grid_of(minutes: int) -> Schedule:
@@ -167,7 +173,7 @@ def test_a_range_equals_its_part_of_the_whole(world: World, data: st.DataObject)
 @settings(max_examples=50, deadline=None)
 def test_the_order_of_arrival_does_not_matter(world: World, random: Any) -> None:
     known = looked(world, world.passes)
-    shuffled = JobFacts(*(random.sample(list(each), len(list(each))) for each in known.facts))
+    shuffled = StartFacts(*(random.sample(list(each), len(list(each))) for each in known.facts))
     assert scratch(known._replace(facts=shuffled)) == scratch(known)
 
 
@@ -175,15 +181,16 @@ def test_the_order_of_arrival_does_not_matter(world: World, random: Any) -> None
 @settings(max_examples=200, deadline=None)
 def test_rows_kept_pass_by_pass_equal_those_from_scratch(world: World) -> None:
     kept: dict[datetime, ExpectedRun] = {}
-    before = JobFacts()
+    before = StartFacts()
     for number in range(1, len(world.passes) + 1):
         known = looked(world, world.passes[:number])
         touched = [each.first_started_at - REACH for each in {*known.facts.runs} ^ {*before.runs}]
-        for old, new in zip([*before.versions, None], known.facts.versions, strict=False):
+        old_versions, new_versions = ([each.definition for each in facts.versions] for facts in (before, known.facts))
+        for old, new in zip([*old_versions, None], new_versions, strict=False):
             if old is None or old.valid_to != new.valid_to:
                 touched.append((new.valid_from if old is None else new.valid_to or new.valid_from) - REACH)
         touched += [each.expected_at for each in kept.values() if each.outcome in OPEN_OUTCOMES]
-        touched += [each.valid_from for each in list(known.facts.versions)[len(list(before.versions)) :]]
+        touched += [each.valid_from for each in new_versions[len(old_versions) :]]
         if touched:
             begin = min(touched)
             kept = {moment: row for moment, row in kept.items() if moment < begin}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from etl.derive.runs import Attempt, Link, Linked, Run, Streak, chain, runs_of, streaks
+from etl.derive.definitions import Definition, InForce
+from etl.derive.runs import Link, Linked, Run, Streak, chain, runs_of, streaks
+from etl.derive.sessions import Attempt
+from etl.transform.records import Schedule
 
 START = datetime(2026, 1, 5, 20, 0, tzinfo=UTC)
 
@@ -19,21 +22,23 @@ def at(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-def attempt(n: int, minutes: float, length: float | None = 10, status: str = "Failed", **told: Any) -> Attempt:
+def attempt(n: int, minutes: float, length: float | None = 10, status: str = "Failed", **sent: Any) -> Attempt:
     """Attempt number n, called a, b, c, .. in the API."""
     ended_at = None if length is None else at(minutes + length)
-    return Attempt(n, chr(96 + n), at(minutes), ended_at, status, **told)
+    return Attempt(n, chr(96 + n), at(minutes), ended_at, status, **sent)
 
 
-def by_time(n: int, minutes: float, length: float | None = 10, status: str = "Failed") -> Attempt:
-    return attempt(n, minutes, length, status, retry_limit=2, retry_wait_minutes=15)
+def retrying(limit: int | None, *, is_enabled: bool | None = True) -> InForce:
+    policy = Schedule(is_retry_enabled=is_enabled, retry_limit=limit, retry_wait_minutes=15)
+    return InForce(Definition(1, 1, START, schedule=policy), is_certain=True)
 
 
-def places(attempts: list[Attempt], before: list[Linked] | None = None) -> list[tuple[int, str, int, int]]:
-    return [
-        (each.session_id, each.chain_uid, each.retry_number, each.is_chain_final)
-        for each in chain(attempts, before or [])
-    ]
+TWICE = dict.fromkeys(range(10), retrying(2))
+
+
+def places(attempts: list[Attempt], rulings: Mapping[int, InForce] | None = None) -> list[tuple[int, str, int, int]]:
+    links = chain(attempts, (), rulings)
+    return [(each.session_id, each.chain_uid, each.retry_number, each.is_chain_final) for each in links]
 
 
 def runs(*attempts: Attempt) -> list[Run]:
@@ -91,33 +96,45 @@ def test_a_retry_count_continues_the_run_before_it() -> None:
 
 
 def test_what_the_document_told_counts_more_than_time() -> None:
-    assert places([by_time(1, 0), replace(by_time(2, 25), retry_count=0)]) == [(1, "a", 0, 1), (2, "b", 0, 1)]
+    assert places([attempt(1, 0), attempt(2, 25, retry_count=0)], TWICE) == [(1, "a", 0, 1), (2, "b", 0, 1)]
 
 
 @pytest.mark.parametrize(
     ("first", "second", "is_retry"),
     [
-        (by_time(1, 0), by_time(2, 10), True),
-        (by_time(1, 0), by_time(2, 30), True),  # 15 minutes and the 5 a server may take
-        (by_time(1, 0), by_time(2, 30.01), False),
-        (by_time(1, 0, status="Warning"), by_time(2, 25), True),
-        (by_time(1, 0, status="Disconnected"), by_time(2, 25), True),
-        (by_time(1, 0, status="Success"), by_time(2, 25), False),
-        (by_time(1, 0, status="Stopped"), by_time(2, 25), False),
-        (by_time(1, 0, status="Paused"), by_time(2, 25), False),
-        (by_time(1, 0, None, status="Running"), by_time(2, 25), False),
-        (by_time(1, 0), by_time(2, 9), False),  # while the other one still ran
-        (by_time(1, 0), attempt(2, 25), False),  # no retries
-        (by_time(1, 0), attempt(2, 25, retry_limit=0, retry_wait_minutes=15), False),
+        (attempt(1, 0), attempt(2, 10), True),
+        (attempt(1, 0), attempt(2, 30), True),  # 15 minutes and the 5 a server may take
+        (attempt(1, 0), attempt(2, 30.01), False),
+        (attempt(1, 0, status="Warning"), attempt(2, 25), True),
+        (attempt(1, 0, status="Disconnected"), attempt(2, 25), True),
+        (attempt(1, 0, status="Success"), attempt(2, 25), False),
+        (attempt(1, 0, status="Stopped"), attempt(2, 25), False),
+        (attempt(1, 0, status="Paused"), attempt(2, 25), False),
+        (attempt(1, 0, None, status="Running"), attempt(2, 25), False),
+        (attempt(1, 0), attempt(2, 9), False),  # while the other one still ran
     ],
 )
-def test_a_retry_by_time(first: Attempt, second: Attempt, is_retry: bool) -> None:
+def test_a_retry_attempt(first: Attempt, second: Attempt, is_retry: bool) -> None:
     expected = [(1, "a", 0, 0), (2, "a", 1, 1)] if is_retry else [(1, "a", 0, 1), (2, "b", 0, 1)]
-    assert places([first, second]) == expected
+    assert places([first, second], TWICE) == expected
+
+
+@pytest.mark.parametrize(
+    "rulings",
+    [
+        None,
+        {2: InForce(None, is_certain=False)},
+        {2: retrying(None)},
+        {2: retrying(0)},
+        {2: retrying(2, is_enabled=False)},
+    ],
+)
+def test_no_retry_by_time_where_the_definition_in_force_has_none(rulings: Mapping[int, InForce] | None) -> None:
+    assert places([attempt(1, 0), attempt(2, 25)], rulings) == [(1, "a", 0, 1), (2, "b", 0, 1)]
 
 
 def test_so_many_retries_by_time_as_the_policy_allows() -> None:
-    assert places([by_time(n, 25 * n) for n in (1, 2, 3, 4, 5)]) == [
+    assert places([attempt(n, 25 * n) for n in (1, 2, 3, 4, 5)], TWICE) == [
         (1, "a", 0, 0),
         (2, "a", 1, 0),
         (3, "a", 2, 1),
@@ -127,13 +144,13 @@ def test_so_many_retries_by_time_as_the_policy_allows() -> None:
 
 
 def test_an_attempt_before_keeps_its_place_but_may_not_be_the_last_any_more() -> None:
-    before = [Linked(by_time(1, 0), "z", 1)]
-    assert chain([by_time(2, 25), by_time(3, 50)], before) == [
+    before = [Linked(attempt(1, 0), "z", 1)]
+    assert chain([attempt(2, 25), attempt(3, 50)], before, TWICE) == [
         Link(1, "z", 1, 0),
         Link(2, "z", 2, 1),
         Link(3, "c", 0, 1),
     ]
-    assert chain([by_time(2, 45)], before) == [Link(1, "z", 1, 1), Link(2, "b", 0, 1)]
+    assert chain([attempt(2, 45)], before, TWICE) == [Link(1, "z", 1, 1), Link(2, "b", 0, 1)]
 
 
 def test_nothing_makes_nothing() -> None:
@@ -183,20 +200,20 @@ def test_which_runs_are_open() -> None:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Attempt]:
-    """Attempts of one job that was read by several versions of the API, in order."""
+def histories(draw: st.DrawFn) -> tuple[list[Attempt], dict[int, InForce]]:
+    """Attempts of one job that was read by several versions of the API, in order, and the policies in force."""
     found: list[Attempt] = []
+    rulings: dict[int, InForce] = {}
     minutes = 0.0
     for n in range(1, draw(st.integers(1, 12)) + 1):
         minutes += draw(st.sampled_from([0, 5, 12, 25, 31, 120]))
         length = draw(st.sampled_from([None, 0, 5, 10]))
         uid = f"{draw(st.integers(0, 99)):02}-{n}"
         known = [each.session_uid for each in found]
-        told: dict[str, Any] = draw(
+        sent: dict[str, Any] = draw(
             st.sampled_from(
                 [
                     {},
-                    {"retry_limit": 2, "retry_wait_minutes": 15},
                     {"retry_count": 0},
                     {"retry_count": 1},
                     {"retry_count": 2},
@@ -205,16 +222,21 @@ def histories(draw: st.DrawFn) -> list[Attempt]:
                 ]
             )
         )
+        if draw(st.booleans()):
+            rulings[n] = retrying(2)
         status = draw(st.sampled_from(["Failed", "Warning", "Success", "Stopped"]))
         ended_at = None if length is None else at(minutes + length)
-        found.append(Attempt(n, uid, at(minutes), ended_at, status, will_be_retried=draw(st.booleans()), **told))
-    return sorted(found, key=lambda each: (each.started_at, each.session_uid))
+        found.append(Attempt(n, uid, at(minutes), ended_at, status, will_be_retried=draw(st.booleans()), **sent))
+    return sorted(found, key=lambda each: (each.started_at, each.session_uid)), rulings
 
 
 @settings(deadline=None)
 @given(histories(), st.data())
-def test_from_a_later_beginning_it_comes_out_the_same(attempts: list[Attempt], data: st.DataObject) -> None:
-    whole = chain(attempts)
+def test_from_a_later_beginning_it_comes_out_the_same(
+    history: tuple[list[Attempt], dict[int, InForce]], data: st.DataObject
+) -> None:
+    attempts, rulings = history
+    whole = chain(attempts, (), rulings)
     cut = data.draw(st.integers(0, len(attempts)))
     place_of = {each.session_id: each for each in whole}
     earlier = [
@@ -226,11 +248,11 @@ def test_from_a_later_beginning_it_comes_out_the_same(attempts: list[Attempt], d
     needed = {each.chain_uid for each in earlier[-1:]}
     needed |= {each.chain_uid for each in earlier if each.attempt.session_uid in named or each.chain_uid in named}
     before = [each for each in earlier if each.chain_uid in needed]
-    again = chain(attempts[cut:], before)
+    again = chain(attempts[cut:], before, rulings)
     assert again == [each for each in whole if each.session_id in {link.session_id for link in again}]
     assert len(again) == len(before) + len(attempts) - cut
     untouched = {each.session_id for each in whole} - {each.session_id for each in again}
-    ended = chain(attempts[:cut])
+    ended = chain(attempts[:cut], (), rulings)
     assert {each for each in map(_key, whole) if each[0] in untouched} == {
         each for each in map(_key, ended) if each[0] in untouched
     }
@@ -241,11 +263,12 @@ def test_from_a_later_beginning_it_comes_out_the_same(attempts: list[Attempt], d
 
 @settings(deadline=None)
 @given(histories(), st.randoms(use_true_random=False))
-def test_the_order_of_arrival_does_not_matter(attempts: list[Attempt], random: Any) -> None:
+def test_the_order_of_arrival_does_not_matter(history: tuple[list[Attempt], dict[int, InForce]], random: Any) -> None:
+    attempts, rulings = history
     shuffled = list(attempts)
     random.shuffle(shuffled)
-    assert chain(shuffled) == chain(attempts)
-    links = chain(attempts)
+    links = chain(attempts, (), rulings)
+    assert chain(shuffled, (), rulings) == links
     found = runs_of(attempts, links)
     random.shuffle(links)
     assert runs_of(shuffled, links) == found

@@ -1,93 +1,63 @@
-"""What is known of jobs over a stretch of time, as the values that derive computes with; it must not write anything."""
+"""What is known of jobs over a stretch of time, as the values that derive computes with."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_, select
 
-from etl.derive.calendar import status_named
+from etl.derive.baselines import BASELINE_OF
+from etl.derive.calendar import day_of, status_named
+from etl.derive.days import Carried
+from etl.derive.expected import Announcement
+from etl.derive.horizon import EVER, Span, Zones
+from etl.derive.job import CONTEXT, JobFacts
+from etl.derive.runs import Streak
+from etl.derive.sessions import ORDER, Attempt, SessionRow
 from etl.load.bulk import batches, is_among
-from etl.load.facts.definitions import Definition, Doubt, definitions_of, doubts_of
+from etl.load.facts.definitions import changes_of, definitions_of
 from etl.load.sessions import first_start
-from etl.warehouse.tables import job, job_session, job_status, server, session_baseline, sync_run, sync_run_stream
-
-ATTEMPT_COLUMNS = (
-    "id",
-    "job_id",
-    "session_uid",
-    "day",
-    "status",
-    "started_at",
-    "ended_at",
-    "removed_at",
-    "main_session_uid",
-    "retry_count",
-    "will_be_retried",
-    "transferred_bytes",
-    "items_processed",
-    "session_type",
-    "duration_seconds",
-    # What is derived, as it is stored now.
-    "job_version_id",
-    "is_version_certain",
-    "chain_uid",
-    "retry_number",
-    "is_retry",
-    "is_chain_final",
-    "seconds_outside_window",
-    "organization_id",
-    "repository_id",
-    "proxy_id",
-    "started_local",
-    "ended_local",
+from etl.warehouse.tables import (
+    job,
+    job_day,
+    job_run,
+    job_session,
+    job_status,
+    server,
+    session_baseline,
+    sync_run,
+    sync_run_stream,
 )
 
-_FIGURES = select(*(job_session.c[name] for name in ATTEMPT_COLUMNS), session_baseline.c.baseline_seconds)
+# In the order of the fields of Attempt, then of SessionRow.
+_TOLD = tuple(Attempt.__struct_fields__[1:-2])
+_FIGURES = select(
+    job_session.c.job_id,
+    job_session.c.id,
+    *(job_session.c[name] for name in _TOLD),
+    session_baseline.c.baseline_seconds,
+    *(job_session.c[name] for name in SessionRow.__struct_fields__),
+)
+_STORED_FROM = len(_TOLD) + 3
 _HAS_BASELINE = session_baseline.c.session_id == job_session.c.id
 _ATTEMPT = _FIGURES.select_from(job_session.outerjoin(session_baseline, _HAS_BASELINE))
 
 _SOME_DAYS = timedelta(days=8)
+# How far back the attempts of a job that runs now and then are looked for before all of them are.
+_SOME_WEEKS = timedelta(days=32)
 _COUNTED_TO = 100_000  # attempts; to count them all would cost what it saves
 
-
-@dataclass(slots=True)
-class JobFacts:
-    """What is known of one job: its definitions in order, the times of doubt, its planned runs and its attempts.
-
-    ``observed_at`` is its last observation, ``running_since`` the start of the run that it showed. ``doubts`` are the
-    stretches (from, to) in which a change may have come unseen; ``planned`` are (from, to, next run) of its status
-    intervals; ``attempts`` are rows of job_session with ATTEMPT_COLUMNS and their baseline, by start and uid.
-    """
-
-    job_id: int
-    removed_at: datetime | None
-    observed_at: datetime | None
-    running_since: datetime | None = None
-    definitions: list[Definition] = field(default_factory=list)
-    doubts: list[Doubt] = field(default_factory=list)
-    planned: list[tuple[datetime, datetime | None, datetime]] = field(default_factory=list)
-    attempts: list[RowMapping] = field(default_factory=list)
+_OfType = tuple[int, str | None]
+"""A job and a type of its attempts."""
 
 
-def attempt_counts(connection: Connection, job_ids: Collection[int], since: datetime) -> Mapping[int, int]:
-    """Count the attempts of jobs since an instant."""
-    counts: dict[int, int] = {}
-    for batch in batches(sorted(job_ids)):
-        statement = (
-            select(job_session.c.job_id, func.count())
-            .where(is_among(connection, job_session.c.job_id, batch), job_session.c.started_at >= since)
-            .group_by(job_session.c.job_id)
-        )
-        counts.update(map(tuple, connection.execute(statement)))
-    return counts
-
-
-def job_facts(connection: Connection, server_id: int, job_ids: Sequence[int], since: datetime) -> list[JobFacts]:
-    """Read what is known of some jobs since an instant, and all that was still going on then."""
+def job_facts(
+    connection: Connection, server_id: int, job_ids: Sequence[int], begin: datetime, zones: Zones
+) -> list[JobFacts]:
+    """Read what is known of some jobs since some time before an instant, and all that was still going on then."""
     whole_walk_at = case((job.c.kind == "copy", server.c.copy_jobs_complete_at), else_=server.c.jobs_complete_at)
     observed_at = func.coalesce(job.c.last_seen_at, whole_walk_at).label("observed_at")
     rows = connection.execute(
@@ -98,30 +68,45 @@ def job_facts(connection: Connection, server_id: int, job_ids: Sequence[int], si
     )
     facts = {
         row.id: JobFacts(
+            server_id,
             row.id,
+            begin,
             row.removed_at,
             row.observed_at,
             row.last_run_at if status_named(row.last_status).status_group == "Running" else None,
         )
         for row in rows
     }
+    since = begin - CONTEXT
     for job_id, definitions in definitions_of(connection, job_ids).items():
         facts[job_id].definitions = definitions
-    for job_id, doubts in doubts_of(connection, job_ids, since).items():
-        facts[job_id].doubts = doubts
+    for job_id, changes in changes_of(connection, job_ids, since).items():
+        facts[job_id].changes = changes
     going_on = or_(job_status.c.valid_to.is_(None), job_status.c.valid_to > since)
-    planned = (
+    announced = (
         select(job_status.c.job_id, job_status.c.valid_from, job_status.c.valid_to, job_status.c.next_run_at)
         .where(is_among(connection, job_status.c.job_id, job_ids), going_on, job_status.c.next_run_at.is_not(None))
         .order_by(job_status.c.valid_from)
     )
-    for job_id, *plan in connection.execute(planned):
-        facts[job_id].planned.append((plan[0], plan[1], plan[2]))
-    for attempt in _attempts(connection, server_id, job_ids, since):
-        facts[attempt["job_id"]].attempts.append(attempt)
+    for job_id, *interval in connection.execute(announced):
+        facts[job_id].announced.append(Announcement(*interval))
+    for row in _attempts(connection, server_id, job_ids, since):
+        values = (*row[1:_STORED_FROM], SessionRow(*row[_STORED_FROM:]))
+        facts[row[0]].attempts.append(Attempt(*values))
+    for job_id, carried in _carried(connection, job_ids, day_of(begin, zones.reporting)).items():
+        facts[job_id].before = carried
     for each in facts.values():
-        each.attempts.sort(key=lambda row: (row["started_at"], row["session_uid"]))
+        each.attempts.sort(key=ORDER)
     return list(facts.values())
+
+
+def read_what_came_before(connection: Connection, jobs: Sequence[JobFacts], begin: datetime) -> None:
+    """Complete facts that reach back far enough: the streaks and the usual durations before an instant."""
+    streaks = _streaks_before(connection, [each.job_id for each in jobs], begin)
+    durations = _durations_before(connection, jobs, begin)
+    for each in jobs:
+        each.streak = streaks.get(each.job_id, each.streak)
+        each.durations = durations[each.job_id]
 
 
 def observations(connection: Connection, server_id: int, stream: str, since: datetime) -> list[datetime]:
@@ -139,11 +124,11 @@ def observations(connection: Connection, server_id: int, stream: str, since: dat
     return sorted(connection.scalars(whole))
 
 
-def _attempts(connection: Connection, server_id: int, job_ids: Sequence[int], since: datetime) -> Iterable[RowMapping]:
+def _attempts(connection: Connection, server_id: int, job_ids: Sequence[int], since: datetime) -> Iterable[Any]:
     """Read the attempts that started since an instant, the older ones that were not over then, and the one before."""
     of_jobs = is_among(connection, job_session.c.job_id, job_ids)
     started = _ATTEMPT.where(of_jobs, job_session.c.started_at >= since)
-    yield from connection.execute(started).mappings()
+    yield from connection.execute(started)
     older = _count(connection, of_jobs, job_session.c.started_at < since, limit=_COUNTED_TO)
     if not older:
         return
@@ -160,12 +145,12 @@ def _attempts(connection: Connection, server_id: int, job_ids: Sequence[int], si
     # In this order: SQLAlchemy takes other joins over a subquery for a cartesian product on MariaDB, and warns.
     of_each_job = job.join(job_session, job_session.c.id == last).outerjoin(session_baseline, _HAS_BASELINE)
     before = _FIGURES.select_from(of_each_job).where(is_among(connection, job.c.id, job_ids))
-    yield from connection.execute(before).mappings()
+    yield from connection.execute(before)
 
 
 def _lasting(
     connection: Connection, server_id: int, job_ids: Sequence[int], since: datetime, older: int
-) -> Iterable[RowMapping]:
+) -> Iterable[Any]:
     """Read the attempts that started before an instant and were not over then.
 
     They are among all that started earlier, and among all of the server that ended later: no database knows which are
@@ -180,7 +165,7 @@ def _lasting(
         statement = _ATTEMPT.where(of_server, later, earlier)
         statement = statement.union_all(_ATTEMPT.where(of_server, unfinished, earlier))
     wanted = frozenset(job_ids)
-    return [row for row in connection.execute(statement).mappings() if row["job_id"] in wanted]
+    return [row for row in connection.execute(statement) if row.job_id in wanted]
 
 
 def _count(connection: Connection, *conditions: ColumnElement[bool], limit: int) -> int:
@@ -189,32 +174,101 @@ def _count(connection: Connection, *conditions: ColumnElement[bool], limit: int)
     return connection.scalar(select(func.count()).select_from(some)) or 0
 
 
-def sessions_covered_to(connection: Connection, server_id: int) -> datetime | None:
-    """Return the instant before which every session that started is known."""
-    covered: datetime | None = connection.scalar(
-        select(sync_run_stream.c.complete_to)
-        .join(sync_run, sync_run.c.id == sync_run_stream.c.sync_run_id)
-        .where(
-            sync_run.c.server_id == server_id,
-            sync_run_stream.c.stream == "sessions",
-            sync_run_stream.c.complete_to.is_not(None),
-        )
-        .order_by(sync_run.c.started_at.desc(), sync_run.c.id.desc())
-        .limit(1)
+def _carried(connection: Connection, job_ids: Sequence[int], first: date) -> dict[int, Carried]:
+    """Read the last day of each job before the first one, which hands its state on."""
+    last = (
+        select(job_day.c.job_id, func.max(job_day.c.day).label("day"))
+        .where(is_among(connection, job_day.c.job_id, job_ids), job_day.c.day < first)
+        .group_by(job_day.c.job_id)
+        .subquery()
     )
-    return covered
+    columns = (job_day.c.job_id, job_day.c.failures_in_a_row_at_end, job_day.c.last_success_at_end, job_day.c.day)
+    statement = select(*columns).join(last, (last.c.job_id == job_day.c.job_id) & (last.c.day == job_day.c.day))
+    return {job_id: Carried(*carried) for job_id, *carried in connection.execute(statement)}
+
+
+def _streaks_before(connection: Connection, job_ids: Collection[int], begin: datetime) -> dict[int, Streak]:
+    """Read the streak of each job as of its last run that started before an instant."""
+    last = (
+        select(job_run.c.job_id, func.max(job_run.c.first_started_at).label("first_started_at"))
+        .where(is_among(connection, job_run.c.job_id, job_ids), job_run.c.first_started_at < begin)
+        .group_by(job_run.c.job_id)
+        .subquery()
+    )
+    same = (last.c.job_id == job_run.c.job_id) & (last.c.first_started_at == job_run.c.first_started_at)
+    columns = (job_run.c.job_id, job_run.c.failures_in_a_row, job_run.c.failing_since_at)
+    rows = connection.execute(select(*columns).join(last, same).order_by(job_run.c.first_session_id))
+    return {row.job_id: Streak(row.failures_in_a_row, row.failing_since_at) for row in rows}
+
+
+def _durations_before(
+    connection: Connection, jobs: Sequence[JobFacts], begin: datetime
+) -> Mapping[int, dict[str | None, list[int]]]:
+    """Find the last finished attempts before an instant, by job and type: their seconds, in order of time.
+
+    Those that are known already will do where a job runs often.
+    """
+    found: dict[_OfType, list[int]] = {}
+    for each in jobs:
+        if not each.context:
+            continue  # nothing is older
+        known = [one for one in each.context if one.started_at >= begin - CONTEXT and one.seconds is not None]
+        for wanted in {one.session_type for one in each.recent}:
+            found[each.job_id, wanted] = [one.seconds or 0 for one in known if one.session_type == wanted]
+    for since in (begin - _SOME_WEEKS, None):
+        lacking = [each for each, seconds in found.items() if len(seconds) < BASELINE_OF]
+        found.update(_durations(connection, lacking, begin, since))
+    of_job: dict[int, dict[str | None, list[int]]] = defaultdict(dict)
+    for (job_id, session_type), seconds in found.items():
+        of_job[job_id][session_type] = seconds
+    return of_job
+
+
+def _durations(
+    connection: Connection, of_types: Sequence[_OfType], begin: datetime, since: datetime | None
+) -> dict[_OfType, list[int]]:
+    found: dict[_OfType, list[int]] = {each: [] for each in of_types}
+    for batch in batches(sorted({job_id for job_id, _ in of_types})):
+        place = func.row_number().over(
+            partition_by=(job_session.c.job_id, job_session.c.session_type),
+            order_by=(job_session.c.started_at.desc(), job_session.c.session_uid.desc()),
+        )
+        finished = select(
+            job_session.c.job_id, job_session.c.session_type, job_session.c.duration_seconds, place.label("place")
+        ).where(
+            is_among(connection, job_session.c.job_id, batch),
+            job_session.c.started_at < begin,
+            job_session.c.duration_seconds.is_not(None),
+        )
+        if since is not None:
+            finished = finished.where(job_session.c.started_at >= since)
+        last = finished.subquery("last_finished")
+        rows = select(last).where(last.c.place <= BASELINE_OF).order_by(last.c.place.desc())
+        for row in connection.execute(rows):
+            if (row.job_id, row.session_type) in found:
+                found[row.job_id, row.session_type].append(row.duration_seconds)
+    return found
+
+
+def sessions_known(connection: Connection, server_id: int) -> list[Span]:
+    """List the spans of time of whose starts every session is known: one, up to the last whole listing."""
+    complete_to = sync_run_stream.c.complete_to
+    covered_to = _last_of_sessions(connection, server_id, complete_to, complete_to.is_not(None))
+    return [] if covered_to is None else [Span(EVER, covered_to)]
 
 
 def is_reading_sessions(connection: Connection, server_id: int) -> bool:
-    """Tell whether the last walk of the sessions did not fail."""
-    status = connection.scalar(
-        select(sync_run_stream.c.status)
-        .join(sync_run, sync_run.c.id == sync_run_stream.c.sync_run_id)
-        .where(sync_run.c.server_id == server_id, sync_run_stream.c.stream == "sessions")
-        .order_by(sync_run.c.started_at.desc(), sync_run.c.id.desc())
-        .limit(1)
-    )
-    return bool(status != "failed")
+    """Tell whether the last listing of the sessions did not fail."""
+    return bool(_last_of_sessions(connection, server_id, sync_run_stream.c.status) != "failed")
+
+
+def _last_of_sessions(
+    connection: Connection, server_id: int, what: ColumnElement[Any], *conditions: ColumnElement[bool]
+) -> Any:
+    of_server = (sync_run.c.server_id == server_id, sync_run_stream.c.stream == "sessions")
+    listings = select(what).join(sync_run, sync_run.c.id == sync_run_stream.c.sync_run_id)
+    latest = (sync_run.c.started_at.desc(), sync_run.c.id.desc())
+    return connection.scalar(listings.where(*of_server, *conditions).order_by(*latest).limit(1))
 
 
 def first_data(connection: Connection, server_id: int) -> datetime | None:

@@ -1,4 +1,4 @@
-"""From when on the facts derived from a job are to be computed again: ``job.derive_from_at``; it must not know them.
+"""From when on the facts derived from a job are to be computed again: ``job.derive_from_at``.
 
 A mark is set in the transaction that writes what changed, and taken back in the one that writes what follows from it:
 whatever is killed in between is derived by the next pass.
@@ -7,18 +7,20 @@ whatever is killed in between is derived by the next pass.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
 from etl.derive.calendar import Day
-from etl.load.bulk import batches, is_among, update_rows, update_where
+from etl.load.bulk import BATCH, batches, is_among, update_rows, update_where
 from etl.transform.records import Kind
 from etl.warehouse.tables import expected_run, job, job_change, job_day, job_session, job_version
 
+_WORTH_OF_A_JOB = 100  # attempts: it has days and expected starts even if it never ran
 
-def mark_changed(
+
+def mark_stale_changed(
     connection: Connection, server_id: int, kind: Kind, observed_at: datetime, seen_before: datetime | None
 ) -> None:
     """Mark the jobs that an observation saw changed, each from its observation before (the change may be as old) on."""
@@ -36,17 +38,17 @@ def mark_changed(
     for row in connection.execute(older):
         jobs_since[row.since].append(row.job_id)
     for at, job_ids in jobs_since.items():
-        mark_jobs(connection, job_ids, at)
+        mark_stale(connection, job_ids, at)
 
 
-def mark_jobs(connection: Connection, job_ids: Collection[int], since: datetime) -> None:
+def mark_stale(connection: Connection, job_ids: Collection[int], since: datetime) -> None:
     """Mark some jobs."""
     for batch in batches(sorted(job_ids)):
         _mark(connection, since, is_among(connection, job.c.id, batch))
 
 
-def mark_completed(connection: Connection, job_ids: Collection[int]) -> None:
-    """Mark jobs of whose definition in force a reading told more (H5): that held since the definition began.
+def mark_stale_filled(connection: Connection, job_ids: Collection[int]) -> None:
+    """Mark jobs of whose definition in force a reading filled fields (H5): that held since the definition began.
 
     The first definition of a job also stands for the attempts before it.
     """
@@ -71,20 +73,38 @@ def mark_completed(connection: Connection, job_ids: Collection[int]) -> None:
         update_rows(connection, job, rows)
 
 
-def mark_all(connection: Connection, server_id: int, day: Day) -> None:
+def mark_stale_day(connection: Connection, server_id: int, day: Day) -> None:
     """Mark every job of a server that is present, or of which that day or a later one is summed up already."""
     present = and_(job.c.is_stub == 0, job.c.removed_at.is_(None))
     summed_up = exists().where(job_day.c.job_id == job.c.id, job_day.c.day >= day.day)
     _mark(connection, day.starts_at, job.c.server_id == server_id, or_(present, summed_up))
 
 
-def mark_everything(connection: Connection, server_id: int, since: datetime) -> None:
+def mark_stale_all(connection: Connection, server_id: int, since: datetime) -> None:
     """Mark every job of a server, stubs too."""
     _mark(connection, since, job.c.server_id == server_id)
 
 
-def mark_undecided(connection: Connection, server_id: int, undecided_since: datetime, now: datetime) -> None:
-    """Mark the jobs of expected runs that time or a walk of the sessions may have decided since an instant."""
+def mark_stale_next(connection: Connection, server_id: int, after: int, since: datetime, limit: int) -> int | None:
+    """Mark the next jobs by id, about as many as have ``limit`` attempts; return the last one, None = none is left."""
+    ids = list(
+        connection.scalars(
+            select(job.c.id).where(job.c.server_id == server_id, job.c.id > after).order_by(job.c.id).limit(BATCH)
+        )
+    )
+    attempts = attempt_counts(connection, ids, since)
+    chosen = 0
+    for place, job_id in enumerate(ids):
+        limit -= attempts.get(job_id, 0) + _WORTH_OF_A_JOB
+        chosen = place + 1
+        if limit <= 0:
+            break
+    mark_stale(connection, ids[:chosen], since)
+    return ids[chosen - 1] if chosen < len(ids) or len(ids) == BATCH else None
+
+
+def mark_stale_undecided(connection: Connection, server_id: int, undecided_since: datetime, now: datetime) -> None:
+    """Mark the jobs of expected runs that time or a listing of the sessions may have decided since an instant."""
     undecided = or_(
         and_(expected_run.c.outcome == "pending", expected_run.c.expected_at <= now),
         and_(
@@ -100,10 +120,10 @@ def mark_undecided(connection: Connection, server_id: int, undecided_since: date
     )
     starts = dict(map(tuple, connection.execute(oldest)))
     if starts:
-        mark_jobs(connection, list(starts), min(starts.values()))
+        mark_stale(connection, list(starts), min(starts.values()))
 
 
-def widen_marks(connection: Connection, server_id: int) -> None:
+def mark_stale_before_definition(connection: Connection, server_id: int) -> None:
     """Mark jobs that were known by their sessions only from their first session on: they have a definition now."""
     first = (
         select(job.c.id, func.min(job_session.c.started_at))
@@ -118,10 +138,23 @@ def widen_marks(connection: Connection, server_id: int) -> None:
         .group_by(job.c.id)
     )
     for job_id, started_at in connection.execute(first).all():
-        mark_jobs(connection, [job_id], started_at)
+        mark_stale(connection, [job_id], started_at)
 
 
-def marked_jobs(connection: Connection, server_id: int) -> Sequence[tuple[int, datetime]]:
+def attempt_counts(connection: Connection, job_ids: Collection[int], since: datetime) -> Mapping[int, int]:
+    """Count the attempts of jobs since an instant."""
+    counts: dict[int, int] = {}
+    for batch in batches(sorted(job_ids)):
+        statement = (
+            select(job_session.c.job_id, func.count())
+            .where(is_among(connection, job_session.c.job_id, batch), job_session.c.started_at >= since)
+            .group_by(job_session.c.job_id)
+        )
+        counts.update(map(tuple, connection.execute(statement)))
+    return counts
+
+
+def stale_jobs(connection: Connection, server_id: int) -> Sequence[tuple[int, datetime]]:
     """List what has to be derived: (job, from when on), the longest stretch first."""
     rows = connection.execute(
         select(job.c.id, job.c.derive_from_at)
@@ -131,7 +164,7 @@ def marked_jobs(connection: Connection, server_id: int) -> Sequence[tuple[int, d
     return [(row.id, row.derive_from_at) for row in rows]
 
 
-def unmark(connection: Connection, job_ids: Sequence[int]) -> None:
+def mark_fresh(connection: Connection, job_ids: Sequence[int]) -> None:
     """Note that all that follows from these jobs is written."""
     update_where(connection, job, job.c.id, job_ids, {"derive_from_at": None})
 

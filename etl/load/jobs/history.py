@@ -153,7 +153,7 @@ class JobHistory:
             "kind": self._kind,
             "first_seen_at": self._observed_at,
             "changed_at": self._observed_at,
-            # As mark_changed does: to mark every new row afterwards takes as long as to insert it.
+            # As mark_stale_changed does: to mark every new row afterwards takes as long as to insert it.
             "derive_from_at": min(self._observed_at, self.listed_at or self._observed_at),
         }
         insert_rows(

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from etl.config.settings import ReportingSettings, ScheduleSettings
-from etl.load.facts.write import Horizon, derive_jobs
+from etl.derive.horizon import Horizon
+from etl.load.facts.write import derive_jobs
 from etl.simulator import SimulatedServer, World
 from etl.warehouse.tables import job, job_day, job_run, job_session
 from tests.conftest import Database
