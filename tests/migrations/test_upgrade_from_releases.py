@@ -43,7 +43,7 @@ _OWN = {"alembic_version", "data_dictionary"}
 # What a pass that finds nothing new moves: rows of constant number.
 _MOVED_BY_A_PASS = {"server", "sync_cursor", "report_clock", "rejected_document"}
 # What says just by whom a document was read last: a newer program may read each of them once more.
-_READ_BY = {"document_digest", "transform_revision"}
+_READ_BY = {"document_digest", "transform_revision", "read_by"}
 
 
 @pytest.fixture(params=list(releases()))
