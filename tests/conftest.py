@@ -205,6 +205,21 @@ def empty_database(database_kind: str, tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
+def written_by_release(accounts: Accounts, empty_database: Database) -> Callable[[str], Database]:
+    """Give a database as a release wrote it (``"0.1.0"``), not upgraded yet; what it holds is in tests/migrations."""
+
+    def written(release: str) -> Database:
+        from tests.migrations.released import restore
+
+        kind = empty_database.kind
+        named = {} if kind == "sqlite" else {name: accounts.make(kind) for name in ("reader", "other")}
+        restore(release, kind, empty_database.engine, **named)
+        return empty_database
+
+    return written
+
+
+@pytest.fixture
 def database(database_kind: str, tmp_path: Path, revised_sqlite: Path, revised_postgresql: str) -> Iterator[Database]:
     """A database at the newest revision."""
     if database_kind == "sqlite":

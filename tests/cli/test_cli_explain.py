@@ -12,7 +12,8 @@ from sqlalchemy import update
 
 from etl.config.settings import STREAMS
 from etl.simulator import SimulatedServer, World
-from etl.warehouse.engine import open_engine, upgrade, writing
+from etl.warehouse.engine import open_engine, writing
+from etl.warehouse.schema import upgrade
 from etl.warehouse.tables import expected_run
 from tests.one_pass import run_pass, settings_for
 
