@@ -44,7 +44,7 @@ def upgrade(engine: Engine, revision: str = "head") -> bool:
         before = current_revision(engine)
         _assert_known(engine, before)
         if revision == "head" and before == HEAD_REVISION:
-            return not _is_complete(engine) and _rebuild_views(engine)
+            return _rebuild_views(engine)
         _migrate(engine, "upgrade", revision)
         return before != current_revision(engine)
 

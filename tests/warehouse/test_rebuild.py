@@ -17,7 +17,7 @@ from etl.warehouse.engine import open_engine
 from etl.warehouse.tables import job, view_contract
 from etl.warehouse.views import VIEWS, View
 from tests.conftest import Accounts, Database
-from tests.readers import execute
+from tests.readers import execute, signed_in
 from tests.warehouse.releases import RUN, SCHEDULE, release, with_a_column_of_long_ago, without_last_column
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +120,12 @@ def test_a_changed_view_is_made_again_and_views_of_others_on_it_stay(accounts: A
     if database.kind != "sqlite":
         reader = accounts.make(database.kind)
         execute(engine, f"GRANT SELECT ON rpt_run TO {reader}", f"GRANT SELECT (job_name) ON rpt_schedule TO {reader}")
+    if database.kind == "postgresql":  # a grant of somebody else's stays theirs
+        one, two = accounts.make("postgresql", "LOGIN"), accounts.make("postgresql")
+        execute(engine, f"GRANT SELECT (job_name) ON rpt_run TO {one} WITH GRANT OPTION")
+        with signed_in(database, one) as connection:
+            connection.execute(text(f"GRANT SELECT (job_name) ON rpt_run TO {two}"))
+            connection.commit()
     granted = grants(database)
 
     schema.assert_current(engine)  # commands that only read change nothing
