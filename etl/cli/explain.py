@@ -23,7 +23,7 @@ def explain(
     when: Annotated[
         str | None,
         typer.Argument(
-            metavar="[WHEN]",
+            metavar="WHEN",
             help="An ISO date (all starts of that day) or time (the start nearest to it), without a zone meant in the "
             "reporting zone. Default: the latest starts that were not simply met, else the last one.",
         ),
@@ -42,7 +42,7 @@ def explain(
         if each.differs:
             now = f"{each.judgement.row.outcome} by what is known now" if each.judgement else "not expected any more"
             what = f"the start of {_shown(each.stored['expected_at'], zone)} ({zone.key}) is stored as"
-            print_warning(f"{what} {each.stored['outcome']}, yet it is {now}; the next pass writes it anew")
+            print_warning(f"{what} {each.stored['outcome']}, yet it is {now}; vb365-etl db rebuild writes it anew")
     if json:
         print_json([each.row for each in starts])
         return

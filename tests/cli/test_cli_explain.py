@@ -143,7 +143,7 @@ def test_a_verdict_that_is_not_what_the_facts_say_is_shown_as_it_is_stored_and_t
     assert [(row["outcome"], row["reason"]) for row in outcome.json] == [("disabled", "By hand.")]
     assert outcome.stderr == (
         "warning: the start of 2026-01-06 02:00:00 (UTC) is stored as disabled, "
-        "yet it is missed by what is known now; the next pass writes it anew\n"
+        "yet it is missed by what is known now; vb365-etl db rebuild writes it anew\n"
     )
 
 
