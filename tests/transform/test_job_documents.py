@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from etl.transform.job_fields import FIELDS, carried_fields
 from etl.transform.jobs import document_digest, read_job
 from etl.transform.records import JobRecord, Kind, Link, Rejection, Schedule
 
@@ -636,7 +637,10 @@ def _read(name: str) -> tuple[Kind, bytes, int]:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_document_of_each_version_is_this_record(name: str) -> None:
     kind, raw, version = _read(name)
-    assert read_job(kind, raw, version) == replace(EXPECTED[name], digest=document_digest(raw, kind, version))
+    # Fields that came after these documents were written are carried as null.
+    newer = {each.name for each in FIELDS if each.revision > 1} & carried_fields(kind, version)
+    expected = replace(EXPECTED[name], carried=EXPECTED[name].carried | newer)
+    assert read_job(kind, raw, version) == replace(expected, digest=document_digest(raw, kind, version))
 
 
 def test_every_literal_document_is_expected_above() -> None:

@@ -21,6 +21,7 @@ from etl.transform.job_fields import (
     FIELDS,
     PARTS,
     POLICY,
+    TRANSFORM_REVISION,
     Field,
     Part,
     Role,
@@ -144,7 +145,7 @@ def changed(name: str, /, **changes: Any) -> list[Field]:
     return [replace(each, **changes) if each.name == name else each for each in FIELDS]
 
 
-NEW = Field("is_encrypted", "definition", {"isEncrypted": boolean}, {"backup": Span(V8)}, revision=2)
+NEW = Field("is_new", "definition", {"isNew": boolean}, {"backup": Span(V8)}, revision=2)
 NEW_STATUS = Field("ended_at", "status", {"ended": instant}, {"backup": Span(V8)}, revision=2)
 NEW_POLICY = Field("is_quiet", "schedule", {"quiet": boolean}, {"backup": Span(V8)}, POLICY, revision=2)
 
@@ -152,9 +153,9 @@ NEW_POLICY = Field("is_quiet", "schedule", {"quiet": boolean}, {"backup": Span(V
 @pytest.mark.parametrize(
     ("fields", "found"),
     [
-        ([*FIELDS, NEW], "JobRecord differs: ['is_encrypted']"),
-        ([*FIELDS, NEW], "job differs: ['is_encrypted']"),
-        ([*FIELDS, NEW], "job_version differs: ['is_encrypted']"),
+        ([*FIELDS, NEW], "JobRecord differs: ['is_new']"),
+        ([*FIELDS, NEW], "job differs: ['is_new']"),
+        ([*FIELDS, NEW], "job_version differs: ['is_new']"),
         ([*FIELDS, NEW_STATUS], "job_status differs: ['ended_at']"),
         ([*FIELDS, NEW_POLICY], "Schedule has other fields, or in another order"),
         ([*FIELDS, NEW_POLICY], "schedule differs: ['is_quiet']"),
@@ -193,7 +194,7 @@ def version_9(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_h5_a_newer_version_carries_what_the_newest_one_did(kind: Kind) -> None:
     assert carried_fields(kind, 9) == carried_fields(kind, 8)
-    assert known_fields(kind, 1 << 8, 1) == carried_fields(kind, 8)
+    assert known_fields(kind, 1 << 8, TRANSFORM_REVISION) == carried_fields(kind, 8)
 
 
 @pytest.mark.parametrize("number", [0, 10, max(VERSIONS) + 1])

@@ -13,7 +13,14 @@ from msgspec.structs import replace
 from etl.load.jobs import diff as comparison
 from etl.load.jobs.diff import Changes, Context, Definition, FieldChange, JobDiff, KnownJob, Status, diff
 from etl.transform import job_fields
-from etl.transform.job_fields import FIELD_NAMED, SCHEDULE_FIELDS, carried_fields, known_fields
+from etl.transform.job_fields import (
+    DEFINITION_FIELDS,
+    FIELD_NAMED,
+    SCHEDULE_FIELDS,
+    STATUS_FIELDS,
+    carried_fields,
+    known_fields,
+)
 from etl.transform.records import JobRecord, Kind, Link, Schedule
 
 UID = "93089cfa-81d6-4551-8a7b-a7290868d6f9"
@@ -146,6 +153,7 @@ def test_h1_a_first_reading_creates_version_1_with_all_that_it_says() -> None:
         change_type="created",
         definition=Definition(
             {
+                **dict.fromkeys(DEFINITION_FIELDS),
                 "name": "Mailboxes",
                 "description": "Critical",
                 "backup_type": "SelectedItems",
@@ -161,6 +169,7 @@ def test_h1_a_first_reading_creates_version_1_with_all_that_it_says() -> None:
         ),
         status=Status(
             {
+                **dict.fromkeys(STATUS_FIELDS),
                 "last_status": "Success",
                 "last_run_at": RAN,
                 "next_run_at": RAN + timedelta(days=1),

@@ -25,7 +25,7 @@ from etl.report import queries
 from etl.simulator import Job, SimulatedServer, World
 from etl.simulator.documents import job_document
 from etl.transform.extra import flatten_extra
-from etl.transform.job_fields import TRANSFORM_REVISION
+from etl.transform.job_fields import FIELDS, TRANSFORM_REVISION, Role
 from etl.transform.records import Schedule
 from etl.warehouse.tables import (
     job,
@@ -160,6 +160,11 @@ def table_rows(engine: Engine, table: Any) -> list[dict[str, Any]]:
 # A whole story -------------------------------------------------------------------------------------------------
 
 
+def newer_columns(role: Role) -> dict[str, None]:
+    """The columns of fields that came after this story was written: its documents do not have them."""
+    return {each.column: None for each in FIELDS if each.role == role and each.revision > 1}
+
+
 def tell_the_story(estate: Estate) -> None:
     """Created, ran, edited, removed, returned, ran: one thing before each pass."""
     world = estate.world
@@ -191,6 +196,7 @@ def test_a_story_row_by_row(database: Database, estates: Settle) -> None:
         return None if hours is None else (hq, at(hours))
 
     definition = {
+        **newer_columns("definition"),
         "name": "Mailboxes",
         "description": "Critical",
         "backup_type": "EntireOrganization",
@@ -203,6 +209,7 @@ def test_a_story_row_by_row(database: Database, estates: Settle) -> None:
     }
     edited = {**definition, "schedule_id": (policy_digest(edited_policy),), "repository_id": (hq, ARCHIVE)}
     status = {
+        **newer_columns("status"),
         "last_run_at": at(0.5),
         "next_run_at": NEXT,
         "last_backup_at": RAN,
@@ -221,6 +228,7 @@ def test_a_story_row_by_row(database: Database, estates: Settle) -> None:
         **status,
         "last_run_epoch": 1772440200,
         "extra": '{"tier":{"level":2}}',
+        **newer_columns("current"),
         "e_tag": estate.world.jobs[A].e_tag,
         "api_version": "v8",
         "transform_revision": TRANSFORM_REVISION,
@@ -289,6 +297,7 @@ def test_a_story_row_by_row(database: Database, estates: Settle) -> None:
     ]
 
     fields = {
+        **newer_columns("schedule"),
         "schedule_type": "Daily",
         "daily_type": "Everyday",
         "periodically_every": None,
