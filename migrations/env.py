@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from typing import Any
 
 from alembic import context
 from sqlalchemy import Connection
 
-from etl.warehouse import steps
 from etl.warehouse.engine import open_engine
 from etl.warehouse.rebuild import renewed
 from etl.warehouse.schema import sources_digest
@@ -22,18 +22,15 @@ def migrate(connection: Connection) -> None:
         connection.commit()
         _switch_checks(connection, "OFF")
         connection = connection.execution_options(writes=True)
-    context.configure(
-        connection=connection,
-        target_metadata=metadata,
-        autogenerate_plugins=steps.PLUGINS,
-        process_revision_directives=steps.rewriter,
-        render_item=steps.render_item,
-        render_as_batch=is_sqlite,
-        compare_type=True,
-    )
+    options: dict[str, Any] = {}
+    if not (is_moving := _is_moving()):
+        from migrations.autogenerate import OPTIONS
+
+        options = {"target_metadata": metadata, "render_as_batch": is_sqlite, **OPTIONS}
+    context.configure(connection=connection, **options)
     with context.begin_transaction():
         views = renewed(connection, context.get_head_revision(), sources_digest())
-        with views if _is_moving() else nullcontext():
+        with views if is_moving else nullcontext():
             context.run_migrations()
         if is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
             raise RuntimeError(f"the migration would leave a dangling foreign key: {tuple(broken)}")

@@ -13,9 +13,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Column, Engine, MetaData, SmallInteger, Table, exc, inspect, text
 
-from etl.warehouse import schema, steps
+from etl.warehouse import schema
 from etl.warehouse.tables import metadata
 from etl.warehouse.tables.schema import flag, instant
+from migrations.autogenerate import COMPARISON
 from tests.conftest import Database
 
 NEXT = f"{int(schema.HEAD_REVISION) + 1:04d}"
@@ -85,8 +86,7 @@ def test_a_generated_flag_has_its_check(database: Database, tmp_path: Path, late
             connection.execute(text(f"UPDATE alembic_version SET version_num = '{schema.HEAD_REVISION}'"))
     move(engine, folder, "upgrade", NEXT)
     with engine.connect() as connection:
-        opts = {"compare_type": True, "autogenerate_plugins": steps.PLUGINS}
-        assert compare_metadata(MigrationContext.configure(connection, opts=opts), later) == []
+        assert compare_metadata(MigrationContext.configure(connection, opts=COMPARISON), later) == []
     execute(engine, SERVER, *(f"{CURSOR} VALUES (1, 's{each}', 'v', '2026-03-02 00:00:00', {each})" for each in (0, 1)))
     with pytest.raises(exc.DBAPIError, match="ck_sync_cursor_is_paused"):
         execute(engine, f"{CURSOR} VALUES (1, 's2', 'v', '2026-03-02 00:00:00', 2)")
@@ -119,8 +119,7 @@ def test_a_table_is_made_anew_on_sqlite_under_views_of_others(
     move(engine, folder, "upgrade", NEXT)
     assert inspect(engine).get_foreign_keys("job_version") == before
     with engine.connect() as connection:
-        opts = {"compare_type": True, "autogenerate_plugins": steps.PLUGINS}
-        assert compare_metadata(MigrationContext.configure(connection, opts=opts), later) == []
+        assert compare_metadata(MigrationContext.configure(connection, opts=COMPARISON), later) == []
         assert set(inspect(connection).get_view_names()) > {"mine", "names", "rpt_run"}
         connection.execute(text("SELECT * FROM mine, names"))
 
@@ -132,6 +131,5 @@ def test_alembic_check_misses_a_check_that_was_lost(database: Database) -> None:
         table.to_metadata(copy)
     copy.tables["run_status"].append_constraint(CheckConstraint("severity IN (0, 1, 2, 3)", name="severity"))
     with database.engine.connect() as connection:
-        opts = {"compare_type": True, "autogenerate_plugins": steps.PLUGINS}
-        (found,) = compare_metadata(MigrationContext.configure(connection, opts=opts), copy)
+        (found,) = compare_metadata(MigrationContext.configure(connection, opts=COMPARISON), copy)
     assert (found[0], found[1].name) == ("add_constraint", "ck_run_status_severity")
