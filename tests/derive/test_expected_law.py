@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -15,6 +16,8 @@ from etl.derive.expected import OPEN_OUTCOMES, REACH, ExpectedRun, Horizon, JobF
 from etl.derive.runs import Attempt, chain, runs_of
 from etl.derive.timetable import starts
 from etl.transform.records import Schedule
+
+pytestmark = pytest.mark.law
 
 BERLIN = ZoneInfo("Europe/Berlin")
 UTC_ZONE = ZoneInfo("UTC")
