@@ -1,7 +1,8 @@
-"""Databases for the tests: SQLite always, PostgreSQL and MariaDB where they answer; each test has one of its own.
+"""Databases for the tests, each test with one of its own; which ones, ``--databases`` says.
 
-Set VB365_TEST_POSTGRESQL and VB365_TEST_MARIADB to URLs of servers on which databases may be made and dropped
-(the defaults are local ones). VB365_TEST_REQUIRE="postgresql mariadb" makes a missing one an error.
+``pytest`` alone uses SQLite; ``--databases all`` PostgreSQL and MariaDB too, on the servers that VB365_TEST_POSTGRESQL
+and VB365_TEST_MARIADB name (the defaults are local ones), on which databases may be made and dropped. One that does not
+answer is an error: no test is ever left out for it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
@@ -26,6 +28,13 @@ _SERVERS = {
     "postgresql": ("VB365_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
     "mariadb": ("VB365_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/mysql"),
 }
+_KINDS = ("sqlite", *_SERVERS)
+_CHOSEN = "VB365_TEST_DATABASES"  # what --databases says, for whoever is started by a test; unset = all that answer
+
+# How many examples a law is tried with: every day, and before an issue is resolved (--hypothesis-profile large).
+hypothesis_settings.register_profile("daily", max_examples=20, derandomize=True)
+hypothesis_settings.register_profile("large", max_examples=300)
+hypothesis_settings.load_profile("daily")
 
 
 @dataclass(frozen=True)
@@ -53,23 +62,31 @@ def server_of(kind: str) -> URL | None:
 
 
 def kinds() -> list[str]:
-    """Return the databases that this run can use."""
+    """Return the databases that this run uses."""
+    if chosen := os.environ.get(_CHOSEN):
+        return chosen.split(",")
     return ["sqlite", *(kind for kind in _SERVERS if server_of(kind))]
 
 
-def left_out() -> list[str]:
-    return [kind for kind in _SERVERS if not server_of(kind)]
+def pytest_addoption(parser: pytest.Parser) -> None:
+    choices = f"{', '.join(_KINDS)}, several with commas between, or all"
+    parser.addoption("--databases", default="sqlite", metavar="KINDS", help=f"{choices} (default: sqlite)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    missing = [kind for kind in os.environ.get("VB365_TEST_REQUIRE", "").split() if kind not in kinds()]
-    if missing:
-        raise pytest.UsageError(f"VB365_TEST_REQUIRE names databases that do not answer: {', '.join(missing)}")
+    named = str(config.getoption("--databases")).split(",")
+    chosen = [kind for kind in _KINDS if kind in named or named == ["all"]]
+    if unknown := set(named) - {*_KINDS, "all"}:
+        raise pytest.UsageError(f"--databases: {', '.join(sorted(unknown))} is none of {', '.join(_KINDS)}, all")
+    for kind in chosen:
+        if kind in _SERVERS and not server_of(kind):
+            variable, default = _SERVERS[kind]
+            raise pytest.UsageError(f"--databases: {kind} does not answer; set {variable} (default: {default})")
+    os.environ[_CHOSEN] = ",".join(chosen)
 
 
 def _summary() -> str:
-    missing = ", ".join(f"{kind} (set {_SERVERS[kind][0]})" for kind in left_out())
-    return f"databases: {', '.join(kinds())}" + (f"; left out: {missing}" if missing else "")
+    return f"databases: {', '.join(kinds())}"
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -81,7 +98,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run whatever asks for a database once on each kind that answers."""
+    """Run whatever asks for a database once on each kind that is used."""
     if "database_kind" in metafunc.fixturenames:
         metafunc.parametrize("database_kind", kinds())
 
@@ -94,30 +111,6 @@ def _administer(kind: str, *statements: str) -> None:
         for statement in statements:
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
     engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def revised_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file at the newest revision, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "revised.db"
-    engine = open_engine(f"sqlite:///{path}")
-    upgrade(engine)
-    with engine.connect() as connection:
-        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
-    engine.dispose()
-    return path
-
-
-@pytest.fixture(scope="session")
-def revised_postgresql() -> Iterator[str]:
-    """The name of a PostgreSQL database at the newest revision, to be copied; empty where there is no server."""
-    if not server_of("postgresql"):
-        yield ""
-        return
-    with server_database("postgresql", f"vb365_test_template_{uuid.uuid4().hex[:16]}") as template:
-        upgrade(template.engine)
-        template.engine.dispose()  # a database that somebody is connected to cannot be copied
-        yield make_url(template.url).database or ""
 
 
 @contextmanager
@@ -133,6 +126,128 @@ def server_database(kind: str, name: str, template: str = "") -> Iterator[Databa
     finally:
         engine.dispose()
         _administer(kind, f"DROP DATABASE {name}{' WITH (FORCE)' if kind == 'postgresql' else ''}")
+
+
+class Pool:
+    """Databases at the newest revision, migrated once for each kind: copied, or on MariaDB used again when emptied."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sqlite = folder / "revised.db"
+        self._stack = ExitStack()
+        self._template = ""  # of PostgreSQL
+        self._free: list[tuple[Database, str]] = []  # of MariaDB, with what their schema looked like
+
+    def close(self) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def database(self, kind: str, folder: Path) -> Iterator[Database]:
+        """Give a database for one test."""
+        lend = {"sqlite": self._copied_file, "postgresql": self._copied, "mariadb": self._emptied}[kind]
+        with lend(folder) as database:
+            yield database
+
+    def revised_file(self) -> Path:
+        """Return a SQLite file, to be copied."""
+        if not self.sqlite.exists():
+            engine = open_engine(f"sqlite:///{self.sqlite}")
+            upgrade(engine)
+            with engine.connect() as connection:
+                connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+            engine.dispose()
+        return self.sqlite
+
+    @contextmanager
+    def _copied_file(self, folder: Path) -> Iterator[Database]:
+        path = folder / "vb365.db"
+        shutil.copyfile(self.revised_file(), path)
+        engine = open_engine(f"sqlite:///{path}")
+        yield Database("sqlite", f"sqlite:///{path}", engine)
+        engine.dispose()
+
+    @contextmanager
+    def _copied(self, _: Path) -> Iterator[Database]:
+        if not self._template:
+            name = f"vb365_test_template_{uuid.uuid4().hex[:16]}"
+            template = self._stack.enter_context(server_database("postgresql", name))
+            upgrade(template.engine)
+            template.engine.dispose()  # a database that somebody is connected to cannot be copied
+            self._template = name
+        with server_database("postgresql", f"vb365_test_{uuid.uuid4().hex[:16]}", self._template) as made:
+            yield made
+
+    @contextmanager
+    def _emptied(self, _: Path) -> Iterator[Database]:
+        with ExitStack() as dropped:
+            if self._free:
+                database, schema = self._free.pop()
+            else:
+                name = f"vb365_test_{uuid.uuid4().hex[:16]}"
+                database = dropped.enter_context(server_database("mariadb", name))
+                upgrade(database.engine)
+                schema = _schema(database.engine)
+                self._stack.push(dropped.pop_all())
+            yield database
+            database.engine.dispose()
+            if _schema(database.engine) == schema:  # a test that changed it keeps its database to the end
+                _empty(database.engine)
+                self._free.append((database, schema))
+
+
+# Filled by an upgrade, and part of the schema here.
+_OF_AN_UPGRADE = ("alembic_version", "data_dictionary")
+
+
+def _schema(engine: Engine) -> str:
+    """Describe a MariaDB database's schema, so that a change of it is seen."""
+    of_ours = "WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1, 2"
+    parts = (
+        f"SELECT TABLE_NAME, TABLE_TYPE, CREATE_TIME, TABLE_COMMENT FROM information_schema.TABLES {of_ours}",
+        f"SELECT TABLE_NAME, MD5(VIEW_DEFINITION), DEFINER FROM information_schema.VIEWS {of_ours}",
+        *(f"SELECT * FROM {name} ORDER BY 1, 2" for name in _OF_AN_UPGRADE[1:]),
+        "SELECT version_num FROM alembic_version",
+    )
+    with engine.connect() as connection:
+        return repr([connection.execute(text(each)).all() for each in parts])
+
+
+def _empty(engine: Engine) -> None:
+    """Delete all rows, in those tables that have any; what was counted up goes on."""
+    with engine.begin() as connection:
+        tables = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+        names = connection.scalars(text(f"{tables} AND TABLE_TYPE = 'BASE TABLE'")).all()
+        has_rows = [f"SELECT '{name}' FROM `{name}` LIMIT 1" for name in names if name not in _OF_AN_UPGRADE]
+        filled = connection.scalars(text(" UNION ALL ".join(f"({each})" for each in has_rows))).all()
+        connection.execute(text("SET FOREIGN_KEY_CHECKS = 0"))
+        for name in filled:
+            connection.execute(text(f"DELETE FROM `{name}`"))
+        connection.execute(text("SET FOREIGN_KEY_CHECKS = 1"))
+
+
+_pools: list[Pool] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    """The databases of this process."""
+    made = Pool(tmp_path_factory.mktemp("template"))
+    _pools.append(made)
+    yield made
+    _pools.remove(made)
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def revised_sqlite(pool: Pool) -> Path:
+    """A SQLite file at the newest revision, to be copied."""
+    return pool.revised_file()
+
+
+@contextmanager
+def revised_database(kind: str, folder: Path) -> Iterator[Database]:
+    """Give a database at the newest revision, for a test that needs one of each kind at a time."""
+    with _pools[-1].database(kind, folder) as database:
+        yield database
 
 
 class Accounts:
@@ -176,21 +291,6 @@ def accounts() -> Iterator[Accounts]:
     made.drop()
 
 
-@contextmanager
-def revised_database(kind: str, folder: Path) -> Iterator[Database]:
-    """Make a database at the newest revision, for a test that needs one of each kind at a time."""
-    if kind == "sqlite":
-        url = f"sqlite:///{folder / 'vb365.db'}"
-        engine = open_engine(url)
-        upgrade(engine)
-        yield Database("sqlite", url, engine)
-        engine.dispose()
-        return
-    with server_database(kind, f"vb365_test_{uuid.uuid4().hex[:16]}") as made:
-        upgrade(made.engine)
-        yield made
-
-
 @pytest.fixture
 def empty_database(database_kind: str, tmp_path: Path) -> Iterator[Database]:
     """A database without any table."""
@@ -220,56 +320,20 @@ def written_by_release(accounts: Accounts, empty_database: Database) -> Callable
 
 
 @pytest.fixture
-def database(database_kind: str, tmp_path: Path, revised_sqlite: Path, revised_postgresql: str) -> Iterator[Database]:
+def database(database_kind: str, tmp_path: Path, pool: Pool) -> Iterator[Database]:
     """A database at the newest revision."""
-    if database_kind == "sqlite":
-        path = tmp_path / "vb365.db"
-        shutil.copyfile(revised_sqlite, path)
-        engine = open_engine(f"sqlite:///{path}")
-        yield Database("sqlite", f"sqlite:///{path}", engine)
-        engine.dispose()
-        return
-    template = revised_postgresql if database_kind == "postgresql" else ""
-    with server_database(database_kind, f"vb365_test_{uuid.uuid4().hex[:16]}", template) as made:
-        if not template:
-            upgrade(made.engine)
+    with pool.database(database_kind, tmp_path) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
-def revised_mariadb() -> Iterator[Callable[[], Database]]:
-    """Give a MariaDB database at the newest revision, made once: it cannot be copied."""
-    with ExitStack() as stack:
-        made: list[Database] = []
-
-        def make() -> Database:
-            if not made:
-                name = f"vb365_test_shared_{uuid.uuid4().hex[:16]}"
-                made.append(stack.enter_context(server_database("mariadb", name)))
-                upgrade(made[0].engine)
-            return made[0]
-
-        yield make
+@pytest.fixture
+def warehouse(database: Database) -> Database:
+    """A database at the newest revision, for tests about accounts."""
+    return database
 
 
 @pytest.fixture
-def warehouse(
-    database_kind: str, revised_mariadb: Callable[[], Database], request: pytest.FixtureRequest
-) -> Iterator[Database]:
-    """A database at the newest revision for tests about accounts: on MariaDB, these are all that is a test's own."""
-    if database_kind != "mariadb":
-        yield request.getfixturevalue("database")
-        return
-    yield revised_mariadb()
-    with revised_mariadb().engine.begin() as connection:
-        connection.execute(text("DELETE FROM bi_reader"))
-
-
-@pytest.fixture
-def sqlite_database(tmp_path: Path, revised_sqlite: Path) -> Iterator[Database]:
+def sqlite_database(tmp_path: Path, pool: Pool) -> Iterator[Database]:
     """A SQLite database at the newest revision, for tests whose subject is not the database."""
-    path = tmp_path / "vb365.db"
-    shutil.copyfile(revised_sqlite, path)
-    engine = open_engine(f"sqlite:///{path}")
-    yield Database("sqlite", f"sqlite:///{path}", engine)
-    engine.dispose()
+    with pool.database("sqlite", tmp_path) as made:
+        yield made

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, Select, event, insert, select, text
 
 from etl.config import Settings
@@ -30,6 +31,8 @@ from etl.warehouse.tables import metadata, sync_run
 from tests.conftest import Database
 from tests.natural_rows import NaturalRow, natural_rows
 from tests.one_pass import run_pass, settings_for
+
+pytestmark = [pytest.mark.law, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[1]
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

@@ -8,7 +8,6 @@ VB365_LAW_EXAMPLES=2000 looks further than the usual run.
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 from collections import defaultdict
@@ -54,6 +53,8 @@ from etl.warehouse.tables import (
     sync_run,
 )
 from tests.conftest import Database
+
+pytestmark = pytest.mark.law
 
 Row = dict[str, Any]
 Operation = tuple[Any, ...]
@@ -763,12 +764,7 @@ def fresh_sqlite(revised_sqlite: Path, tmp_path_factory: pytest.TempPathFactory)
     engine.dispose()
 
 
-_examples = os.environ.get("VB365_LAW_EXAMPLES")
-
-
 @settings(
-    max_examples=int(_examples or 100),
-    derandomize=_examples is None,
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -27,6 +27,8 @@ from tests.natural_rows import natural_rows
 from tests.one_pass import run_pass, settings_for
 from tests.test_crash_law import AFTER, KILLED, Rows, at_one_instant, restore_rows, run_patiently, saved_rows
 
+pytestmark = [pytest.mark.law, pytest.mark.slow]
+
 STREAMS = ["jobs", "copy_jobs", "sessions", "messages"]
 BEGIN = KILLED - timedelta(days=4)
 THIS_DAY, DAY_BEFORE = KILLED - timedelta(hours=10), KILLED - timedelta(hours=20)

@@ -6,7 +6,6 @@ pass. VB365_LAW_EXAMPLES=200 looks further than the usual run.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,8 @@ from etl.warehouse.engine import open_engine
 from etl.warehouse.tables import job, job_session
 from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
+
+pytestmark = pytest.mark.law
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 SESSIONS = "/v[0-9]/JobSessions"
@@ -291,12 +292,8 @@ def fresh_sqlite(revised_sqlite: Path, tmp_path_factory: pytest.TempPathFactory)
     engine.dispose()
 
 
-_examples = os.environ.get("VB365_LAW_EXAMPLES")
-
-
 @settings(
-    max_examples=int(_examples or 5),
-    derandomize=_examples is None,
+    max_examples=max(settings.default.max_examples // 10, 2) if settings.default else 2,
     phases=[Phase.generate],  # a play takes seconds: there is no time to shrink one
     database=None,
     deadline=None,

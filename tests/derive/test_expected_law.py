@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -18,6 +19,8 @@ from etl.derive.runs import chain, runs_of
 from etl.derive.sessions import Attempt
 from etl.derive.timetable import starts
 from etl.transform.records import Schedule
+
+pytestmark = pytest.mark.law
 
 BERLIN = ZoneInfo("Europe/Berlin")
 UTC_ZONE = ZoneInfo("UTC")

@@ -25,6 +25,8 @@ from tests.one_pass import run_pass, settings_for
 from tests.report.exported import files_in
 from tests.test_derived_law import ZONES, meddle, with_zone
 
+pytestmark = pytest.mark.law
+
 START = datetime(2026, 2, 20, 5, 0, tzinfo=UTC)
 STREAMS = ["jobs", "copy_jobs", "sessions", "messages", "organizations", "repositories", "proxies"]
 STEPS = tuple(timedelta(minutes=each) for each in (0, 33, 300, 1500, 9000))

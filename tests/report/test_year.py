@@ -253,6 +253,7 @@ def plain_rows(engine: Engine, view: View, keys: Keys, uid: str) -> Rows:
     return by_key(view, values)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_view_tells_the_truth_on_every_database(tmp_path: Path, subtests: pytest.Subtests) -> None:
     with ExitStack() as stack:
