@@ -164,7 +164,7 @@ class Vb365Client:
         if not self._version.has_sessions_below_jobs:
             return self._walk("sessions", {"jobId": uid}, overlap=_OVERLAP)
         path = f"{self._path('jobs')}/{quote(uid, safe='')}/JobSessions"
-        return self._lists.walk(path, limit=self._limit("sessions"), overlap=_OVERLAP)
+        return self._lists.read(path, limit=self._limit("sessions"), overlap=_OVERLAP)
 
     def session(self, uid: str) -> bytes:
         """GET one session, with the errors of ``job()``."""
@@ -176,7 +176,7 @@ class Vb365Client:
         below = f"{self._path('sessions')}/{quote(uid, safe='')}"
         *likelier, last = (self._log,) if self._log else self._version.logs
         name = next((each for each in likelier if not self._is_missing(f"{below}/{each}")), last)
-        for batch in self._lists.walk(f"{below}/{name}", limit=None if name == "Log" else self._page_size):
+        for batch in self._lists.read(f"{below}/{name}", limit=None if name == "Log" else self._page_size):
             self._log = name
             yield batch
 
@@ -240,7 +240,7 @@ class Vb365Client:
         return self._page_size if is_paged else None
 
     def _walk(self, stream: str, query: Query | None = None, *, overlap: int = 0) -> Batches:
-        return self._lists.walk(self._path(stream), limit=self._limit(stream), query=query, overlap=overlap)
+        return self._lists.read(self._path(stream), limit=self._limit(stream), query=query, overlap=overlap)
 
     def _is_missing(self, path: str) -> bool:
         with self._connection.stream(path, auth=self._auth, query={"limit": 1}) as response:

@@ -21,7 +21,7 @@ LONGEST_DOCUMENT = 16 * 1024 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SPACE = b" \t\r\n"
 
-# A candidate that is no boundary costs a vain decode of the buffer: after so many the walker is the cheaper way.
+# A candidate that is no boundary costs a vain decode of the buffer: after so many the scanner is the cheaper way.
 _TRIES = 12
 
 
@@ -120,7 +120,7 @@ def cut_array(
         if len(rest) > longest:
             raise Malformed(f"a document longer than {longest} bytes")
         pending, size = [rest], len(rest)
-        enough = size + max(size, chunk_size)  # so that a long document is walked a few times, not once a chunk
+        enough = size + max(size, chunk_size)  # so that a long document is scanned a few times, not once a chunk
     yield _cut_end(b"".join(pending))
 
 
@@ -143,10 +143,10 @@ def _cut_start(buffer: bytes) -> tuple[Sequence[Document], bytes]:
             return _list.decode(buffer[:comma] + b"]"), b"[" + buffer[comma + 1 :]
         except _REFUSED:
             continue
-    walked = _walk(buffer)
-    if walked.end is not None:  # the array is over: what follows is judged once it is all there
+    scanned = _scan(buffer)
+    if scanned.end is not None:  # the array is over: what follows is judged once it is all there
         return [], buffer
-    return walked.pieces, b"[" + buffer[walked.rest :]
+    return scanned.pieces, b"[" + buffer[scanned.rest :]
 
 
 def _cut_end(buffer: bytes) -> Sequence[Document]:
@@ -195,7 +195,7 @@ class _Walked(NamedTuple):
     end: int | None
 
 
-def _walk(buffer: bytes) -> _Walked:
+def _scan(buffer: bytes) -> _Walked:
     """Cut the array or object that the buffer starts with at its own commas, by structure alone. Raises Malformed."""
     pieces: list[bytes] = []
     closers: list[int] = []
@@ -235,12 +235,12 @@ def _piece(text: bytes) -> bytes:
 
 
 def _walk_to_end(buffer: bytes) -> list[bytes]:
-    walked = _walk(buffer)
-    if walked.end is None:
+    scanned = _scan(buffer)
+    if scanned.end is None:
         raise Malformed("JSON that is cut off")
-    if buffer[walked.end :].strip(SPACE):
+    if buffer[scanned.end :].strip(SPACE):
         raise Malformed("JSON with something behind its end")
-    return walked.pieces
+    return scanned.pieces
 
 
 def _walk_page(body: bytes) -> Page:

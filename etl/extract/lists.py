@@ -1,4 +1,4 @@
-"""Walks a list as the server sends it, an array piece by piece or page after page; it must not know what is listed."""
+"""Reads a list as the server sends it, an array piece by piece or page after page; it must not know what is listed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _OFFSET = re.compile(r"([?&]offset=)([0-9]{1,18})(?=&|$)", re.IGNORECASE)
 
 
 class Lists:
-    """The lists of one server; safe for many threads, each with a walk of its own."""
+    """The lists of one server; safe for many threads, each with a reading of its own."""
 
     def __init__(self, connection: Connection, auth: Auth) -> None:
         self._connection, self._auth = connection, auth
 
-    def walk(self, path: str, *, limit: int | None, query: Query | None = None, overlap: int = 0) -> Batches:
+    def read(self, path: str, *, limit: int | None, query: Query | None = None, overlap: int = 0) -> Batches:
         """Yield a list in batches: pages of at most ``limit`` are read whole, an array (no limit) as it arrives.
 
-        A walk that ends was whole. With an ``overlap``, each page but the first is asked for so many items early: if
+        A reading that ends was whole. With an ``overlap``, each page but the first is asked for so many items early: if
         it does not show the end of the page before, the list has moved and something may have been skipped. Then
         PagesShifted is raised when all was handed out.
         """

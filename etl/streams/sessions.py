@@ -1,6 +1,6 @@
 """The sessions stream: which sessions a sync run asks for, and how far it knows them then.
 
-Nothing that a server told is lost: what came is committed though the rest does not come, the cursor moves when a walk
+Nothing that a server told is lost: what came is committed though the rest does not come, the cursor moves when a listing
 was whole.
 """
 
@@ -56,7 +56,7 @@ _WHOLE_LIST_EVERY = timedelta(days=1)
 _SHORT_RUN = timedelta(minutes=10)
 # Sessions come in no order: a few thousand touch most pages of an index, each of which a commit writes out.
 _A_TRANSACTION = 10_000
-_WALKS = 3  # so often a walk is tried whose pages move
+_TRIES = 3  # so often a list is read whose pages move
 _WORST_CLOCK = timedelta(days=1)
 
 
@@ -227,7 +227,7 @@ def _resolve(connection: Connection, sync_run: SyncRun, uids: Collection[str]) -
 
 
 def _begin(now: datetime, server_date: datetime | None) -> datetime:
-    """Return the instant up to which a walk that begins now will know all sessions, by the slower of the clocks."""
+    """Return the instant up to which a listing that begins now will know all sessions, by the slower of the clocks."""
     return server_date if server_date and timedelta() < now - server_date < _WORST_CLOCK else now
 
 
@@ -241,7 +241,7 @@ def _up_to_failure(documents: Iterable[T], failures: list[SourceError]) -> Itera
 
 def _until_whole(read: Callable[[], T]) -> T:
     """Read a list again, a few times, while its pages move."""
-    for _ in range(_WALKS - 1):
+    for _ in range(_TRIES - 1):
         with suppress(PagesShifted):
             return read()
     return read()
@@ -257,7 +257,7 @@ def _lies_between(session: SessionRecord, lower: datetime | None, upper: datetim
 
 
 def _read_by_time(sessions: _SessionReading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool) -> None:
-    """From v6 on: what began or ended since the last whole walk; at first everything, from v7 on slice by slice."""
+    """From v6 on: what began or ended since the last whole listing; at first everything, from v7 on slice by slice."""
     if cursor is not None and "begun" not in cursor:  # v5 and before have told nothing of copy jobs
         cursor = None
     if full or (cursor is None and sessions.source.session_bounds == "lower"):
