@@ -117,11 +117,11 @@ class Vb365Client:
         A list that ends was read wholly; all else is a SourceError. The next batch is fetched while this one is
         digested. A batch may hold a document that is no JSON: it comes as it was sent.
         """
-        return read_ahead(self._walk("jobs"))
+        return read_ahead(self._listing("jobs"))
 
     def copy_jobs(self) -> Iterator[Sequence[Document]]:
         """Yield all copy jobs like ``jobs()``; none where the version has no such list."""
-        return read_ahead(self._walk("copy_jobs")) if self._version.serves("copy_jobs") else iter(())
+        return read_ahead(self._listing("copy_jobs")) if self._version.serves("copy_jobs") else iter(())
 
     def job(self, uid: str) -> bytes:
         """GET one backup job. Raises NotFound only for a 404 that is the API's own, else the fitting SourceError."""
@@ -156,13 +156,13 @@ class Vb365Client:
             query["endTimeUpperBound"] = _in_utc(upper)
         if status is not None and self.has_status_filter:
             query["status"] = status
-        return read_ahead(self._walk("sessions", query, overlap=_OVERLAP))
+        return read_ahead(self._listing("sessions", query, overlap=_OVERLAP))
 
     def sessions_of_job(self, uid: str) -> Iterator[Sequence[Document]]:
         """Yield the sessions of one job like ``sessions()``, without a thread of its own."""
         self._check_id(uid)
         if not self._version.has_sessions_below_jobs:
-            return self._walk("sessions", {"jobId": uid}, overlap=_OVERLAP)
+            return self._listing("sessions", {"jobId": uid}, overlap=_OVERLAP)
         path = f"{self._path('jobs')}/{quote(uid, safe='')}/JobSessions"
         return self._lists.read(path, limit=self._limit("sessions"), overlap=_OVERLAP)
 
@@ -182,28 +182,28 @@ class Vb365Client:
 
     def organizations(self) -> Iterator[Sequence[Document]]:
         """Yield all organizations in batches; with what the server learns from its proxies, where it can reach them."""
-        batches = self._walk("organizations", {"extendedView": "true"} if self._version.has_extended_view else None)
+        batches = self._listing("organizations", {"extendedView": "true"} if self._version.has_extended_view else None)
         try:
             first: Sequence[Document] = next(batches, ())
         except (ServerFailed, BadResponse):
             if not self._version.has_extended_view:
                 raise
-            batches, first = self._walk("organizations"), ()
+            batches, first = self._listing("organizations"), ()
         if first:
             yield first
         yield from batches
 
     def repositories(self) -> Iterator[Sequence[Document]]:
         """Yield all backup repositories in batches."""
-        return self._walk("repositories")
+        return self._listing("repositories")
 
     def proxies(self) -> Iterator[Sequence[Document]]:
         """Yield all backup proxies in batches."""
-        return self._walk("proxies")
+        return self._listing("proxies")
 
     def proxy_pools(self) -> Iterator[Sequence[Document]]:
         """Yield all proxy pools in batches; none where the version has no such list."""
-        return self._walk("proxy_pools") if self._version.serves("proxy_pools") else iter(())
+        return self._listing("proxy_pools") if self._version.serves("proxy_pools") else iter(())
 
     def assert_served(self, stream: str) -> None:
         """Make sure that a list ("jobs", "sessions", ..) answers 200 right now; raises the SourceError if not."""
@@ -239,7 +239,7 @@ class Vb365Client:
         is_paged = self._version.has_paged_sessions if stream == "sessions" else self._version.is_paged
         return self._page_size if is_paged else None
 
-    def _walk(self, stream: str, query: Query | None = None, *, overlap: int = 0) -> Batches:
+    def _listing(self, stream: str, query: Query | None = None, *, overlap: int = 0) -> Batches:
         return self._lists.read(self._path(stream), limit=self._limit(stream), query=query, overlap=overlap)
 
     def _is_missing(self, path: str) -> bool:

@@ -177,7 +177,7 @@ class Connection:
                 ca_file=server.ca_file,
                 fingerprint_sha256=server.fingerprint_sha256,
             )
-        # Two more than the pool of the pipeline: the walk that is read ahead, and a sign-in in between.
+        # Two more than the pool of the pipeline: the list that is read ahead, and a sign-in in between.
         limits = httpx.Limits(max_connections=options.requests_at_once + 2)
         self._client = httpx.Client(
             transport=RetryTransport(transport=_Wire(self._trust, limits, self.tally), retry=_Retry(total=0)),

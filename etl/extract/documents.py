@@ -90,7 +90,7 @@ def cut_page(body: bytes) -> Page:
     try:
         page = _page.decode(body)
     except _REFUSED:
-        return _walk_page(_opened(body, b"{"))
+        return _scan_page(_opened(body, b"{"))
     documents = page.results if page.results is not None else page.results_pascal
     if documents is None:
         raise Malformed("a page without results")
@@ -127,7 +127,7 @@ def cut_array(
 def cut_one(body: bytes) -> bytes:
     """Return a body that is exactly one object, whatever is wrong inside of it. Raises Malformed."""
     body = _opened(body.rstrip(SPACE), b"{")
-    _walk_to_end(body)
+    _scan_to_end(body)
     return body
 
 
@@ -154,7 +154,7 @@ def _cut_end(buffer: bytes) -> Sequence[Document]:
     try:
         return _list.decode(buffer)
     except _REFUSED:
-        return _walk_to_end(buffer)
+        return _scan_to_end(buffer)
 
 
 def _opened(buffer: bytes, bracket: bytes) -> bytes:
@@ -187,7 +187,7 @@ _MEMBER = re.compile(rb'"([^"\\]*)"[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _COMMA, _QUOTE, _OPEN_ARRAY, _OPEN_OBJECT, _CLOSE_ARRAY, _CLOSE_OBJECT = b',"[{]}'
 
 
-class _Walked(NamedTuple):
+class _Scanned(NamedTuple):
     """The whole pieces of a container, where the piece begun after them starts, and where it ends (None = open)."""
 
     pieces: list[bytes]
@@ -195,7 +195,7 @@ class _Walked(NamedTuple):
     end: int | None
 
 
-def _scan(buffer: bytes) -> _Walked:
+def _scan(buffer: bytes) -> _Scanned:
     """Cut the array or object that the buffer starts with at its own commas, by structure alone. Raises Malformed."""
     pieces: list[bytes] = []
     closers: list[int] = []
@@ -223,8 +223,8 @@ def _scan(buffer: bytes) -> _Walked:
         else:
             if pieces or buffer[rest:start].strip(SPACE):
                 pieces.append(_piece(buffer[rest:start]))
-            return _Walked(pieces, end, end)
-    return _Walked(pieces, rest, None)
+            return _Scanned(pieces, end, end)
+    return _Scanned(pieces, rest, None)
 
 
 def _piece(text: bytes) -> bytes:
@@ -234,7 +234,7 @@ def _piece(text: bytes) -> bytes:
     return piece
 
 
-def _walk_to_end(buffer: bytes) -> list[bytes]:
+def _scan_to_end(buffer: bytes) -> list[bytes]:
     scanned = _scan(buffer)
     if scanned.end is None:
         raise Malformed("JSON that is cut off")
@@ -243,9 +243,9 @@ def _walk_to_end(buffer: bytes) -> list[bytes]:
     return scanned.pieces
 
 
-def _walk_page(body: bytes) -> Page:
+def _scan_page(body: bytes) -> Page:
     members: dict[str, bytes] = {}
-    for piece in _walk_to_end(body):
+    for piece in _scan_to_end(body):
         if match := _MEMBER.match(piece):
             members[match[1].decode("utf-8", "replace").lower()] = piece[match.end() :]
     results = members.get("results", b"")
@@ -255,7 +255,7 @@ def _walk_page(body: bytes) -> Page:
         links = msgspec.json.decode(members.get("_links", b"null"), type=dict[str, Any] | None)
     except _REFUSED as error:
         raise Malformed("a page whose links cannot be read") from error
-    return Page(_walk_to_end(results), _next_href(links))
+    return Page(_scan_to_end(results), _next_href(links))
 
 
 def _next_href(links: Mapping[str, Any] | None) -> str | None:
