@@ -1,7 +1,7 @@
 """The sessions stream: which sessions a sync run asks for, and how far it knows them then.
 
-Nothing that a server told is lost: what came is committed though the rest does not come, the cursor moves when a listing
-was whole.
+Nothing that a server told is lost: what came is committed though the rest does not come, the cursor moves when a
+listing was whole.
 """
 
 from __future__ import annotations
