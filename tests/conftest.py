@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from etl.warehouse.engine import open_engine, upgrade
@@ -336,3 +336,21 @@ def sqlite_database(tmp_path: Path, pool: Pool) -> Iterator[Database]:
     """A SQLite database at the newest revision, for tests whose subject is not the database."""
     with pool.database("sqlite", tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def fresh_sqlite(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Engine]]:
+    """Give a new database for each example of a law, by one engine, which keeps its compiled statements."""
+    path = tmp_path_factory.mktemp("law") / "law.db"
+    engine = open_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+
+    def fresh() -> Engine:
+        engine.dispose()
+        for left in path.parent.glob("law.db-*"):
+            left.unlink()
+        shutil.copyfile(pool.revised_file(), path)
+        return engine
+
+    yield fresh
+    engine.dispose()
