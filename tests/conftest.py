@@ -201,7 +201,8 @@ def _schema(engine: Engine) -> str:
     """Describe a MariaDB database's schema, so that a change of it is seen."""
     of_ours = "WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1, 2"
     parts = (
-        f"SELECT TABLE_NAME, TABLE_TYPE, CREATE_TIME, TABLE_COMMENT FROM information_schema.TABLES {of_ours}",
+        f"SELECT TABLE_NAME, TABLE_TYPE, TABLE_COMMENT FROM information_schema.TABLES {of_ours}",
+        f"SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE FROM information_schema.COLUMNS {of_ours}",
         f"SELECT TABLE_NAME, MD5(VIEW_DEFINITION), DEFINER FROM information_schema.VIEWS {of_ours}",
         *(f"SELECT * FROM {name} ORDER BY 1, 2" for name in _OF_AN_UPGRADE[1:]),
         "SELECT version_num FROM alembic_version",
@@ -211,15 +212,18 @@ def _schema(engine: Engine) -> str:
 
 
 def _empty(engine: Engine) -> None:
-    """Delete all rows, in those tables that have any; what was counted up goes on."""
+    """Delete all rows, in those tables that have any, and count keys from 1 again, in those that have counted."""
     with engine.begin() as connection:
-        tables = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
-        names = connection.scalars(text(f"{tables} AND TABLE_TYPE = 'BASE TABLE'")).all()
-        has_rows = [f"SELECT '{name}' FROM `{name}` LIMIT 1" for name in names if name not in _OF_AN_UPGRADE]
+        tables = "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+        found = connection.execute(text(f"{tables} AND TABLE_TYPE = 'BASE TABLE'")).all()
+        has_rows = [f"SELECT '{name}' FROM `{name}` LIMIT 1" for name, _ in found if name not in _OF_AN_UPGRADE]
         filled = connection.scalars(text(" UNION ALL ".join(f"({each})" for each in has_rows))).all()
         connection.execute(text("SET FOREIGN_KEY_CHECKS = 0"))
         for name in filled:
             connection.execute(text(f"DELETE FROM `{name}`"))
+        for name, counted in found:
+            if (counted or 1) > 1:
+                connection.execute(text(f"ALTER TABLE `{name}` AUTO_INCREMENT = 1"))
         connection.execute(text("SET FOREIGN_KEY_CHECKS = 1"))
 
 
