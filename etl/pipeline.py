@@ -77,13 +77,6 @@ def sync(
         if options.job:
             _sync_one_job(this, client, options.job.strip().lower())
         else:
-            for stream in unserved_streams(client.api_version, server.streams):
-                _log.info(
-                    "stream skipped: this API version has no such list",
-                    server=server.name,
-                    stream=stream,
-                    api_version=str(client.api_version),
-                )
             sync_infrastructure(
                 this,
                 client,
@@ -100,6 +93,13 @@ def sync(
                 sync_sessions(this, client, zones, full=options.full, at_once=at_once, progress=progress)
             if "messages" in server.streams:
                 sync_messages(this, client, limit=settings.sync.logs_per_pass, at_once=at_once, progress=progress)
+            for stream in unserved_streams(client.api_version, server.streams):
+                _log.info(
+                    "stream skipped: this API version has no such list",
+                    server=server.name,
+                    stream=stream,
+                    api_version=str(client.api_version),
+                )
         if "sessions" in server.streams:
             derive(this, zones, settings, progress)
         if not this.streams:
