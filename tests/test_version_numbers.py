@@ -237,7 +237,6 @@ def test_a_stream_that_nothing_reads_is_no_success(lab: Lab, monkeypatch: pytest
 # No number stands elsewhere -------------------------------------------------------------------------------------
 
 ALONE = ROOT / "etl" / "extract" / "versions.py"
-# Where numbers of versions stand still: the catalogue of fields, and columns' comments that the database has too.
 # The comments of their columns tell readers of the database since when a value is sent; they are part of the schema.
 IN_COMMENTS = ("etl/warehouse/tables/jobs.py", "etl/warehouse/tables/sessions.py", "etl/warehouse/tables/sources.py")
 # Superset numbers its formats likewise, and the SQL contract has a version of its own.
