@@ -149,7 +149,7 @@ class Connection:
     server_date = None
 
     def __init__(self, scene: Scene) -> None:
-        self._scene, self.version = scene, scene.api_version
+        self._scene, self.version, self.api_version = scene, scene.api_version, VERSIONS[scene.api_version]
 
     def __enter__(self) -> Self:
         return self
