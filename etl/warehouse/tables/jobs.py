@@ -14,7 +14,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from etl.warehouse.tables.schema import column, define, flag, instant, interval, key, reference
+from etl.warehouse.tables.schema import KEY, column, define, flag, instant, interval, key, reference
 from etl.warehouse.types import digest, long_text, word
 
 
@@ -112,7 +112,7 @@ job_status = define(
     "One row per status of a job over time",
     key(),
     reference("job_id", "job", "The job"),
-    column("job_version_id", BigInteger().with_variant(Integer(), "sqlite"), "The definition in force", nullable=False),
+    column("job_version_id", KEY, "The definition in force", nullable=False),
     *interval("status"),
     *_status(),
     _read_by(),

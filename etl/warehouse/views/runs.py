@@ -9,38 +9,18 @@ from etl.warehouse.views.names import MEANINGS, NAMES, named
 from etl.warehouse.views.view import View
 
 _LENIENT = ("Success", "Warning")
-_NOT_SIMPLY_MET = (
-    "met_late",
-    "failed",
-    "missed",
-    "overlapped",
-    "window_closed",
-    "disabled",
-    "not_observed",
-)
+_NOT_SIMPLY_MET = ("met_late", "failed", "missed", "overlapped", "window_closed", "disabled", "not_observed")
 
 RUN = View(
     "rpt_run",
     "One row per run: a first attempt and the retries after it",
     select(
         *NAMES,
-        job_run.c.first_started_at,
-        job_run.c.final_ended_at,
-        job_run.c.first_attempt_status,
-        job_run.c.final_status,
-        job_run.c.attempts,
-        job_run.c.is_first_attempt_success,
-        job_run.c.is_success_strict,
-        job_run.c.is_success_lenient,
-        job_run.c.is_failure,
-        job_run.c.elapsed_seconds,
-        job_run.c.transferred_bytes,
-        job_run.c.day,
+        *job_run.c["first_started_at", "final_ended_at", "first_attempt_status", "final_status", "attempts"],
+        *job_run.c["is_first_attempt_success", "is_success_strict", "is_success_lenient", "is_failure"],
+        *job_run.c["elapsed_seconds", "transferred_bytes", "day"],
         job_version.c.version_number.label("job_version_number"),
-        job_run.c.is_version_certain,
-        job_run.c.failures_in_a_row,
-        job_run.c.first_session_id,
-        job_run.c.final_session_id,
+        *job_run.c["is_version_certain", "failures_in_a_row", "first_session_id", "final_session_id"],
     ).select_from(named(job_run).outerjoin(job_version, job_version.c.id == job_run.c.job_version_id)),
     {**MEANINGS, "job_version_number": "Number of the definition in force at its start"},
 )
@@ -93,15 +73,9 @@ MISSED_RUN = View(
     "One row per expected start that is due and was not simply met; missed = nothing ran",
     select(
         *NAMES,
-        expected_run.c.expected_at,
-        expected_run.c.expected_local,
-        expected_run.c.day,
-        expected_run.c.outcome,
-        expected_run.c.lateness_seconds,
-        expected_run.c.reason,
+        *expected_run.c["expected_at", "expected_local", "day", "outcome", "lateness_seconds", "reason"],
         job_version.c.version_number.label("job_version_number"),
-        expected_run.c.session_id,
-        expected_run.c.basis,
+        *expected_run.c["session_id", "basis"],
     )
     .select_from(named(expected_run, by_version=True))
     # What is ruled out is known days ahead, but not due yet.
