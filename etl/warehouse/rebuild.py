@@ -7,7 +7,7 @@ came at its end, else left as it is and named; SQLite and MariaDB replace a view
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import NamedTuple
@@ -153,12 +153,8 @@ def _is_put_up(connection: Connection, view: View) -> bool:
 
 def _could(connection: Connection, *statements: Executable) -> bool:
     """Run statements, or none of them where PostgreSQL cannot do it to a view as it is."""
-    if connection.dialect.name != "postgresql":
-        for statement in statements:
-            connection.execute(statement)
-        return True
     try:
-        with connection.begin_nested():
+        with connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext():
             for statement in statements:
                 connection.execute(statement)
     except exc.DBAPIError as error:

@@ -1,7 +1,5 @@
 """Facts made from what was loaded: expected runs, hours, days; it must not know how they are computed."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     BigInteger,
     Date,

@@ -1,7 +1,5 @@
 """Run attempts and what they logged; it must not know what is derived from them."""
 
-from __future__ import annotations
-
 from sqlalchemy import BigInteger, Date, ForeignKeyConstraint, Index, Integer, SmallInteger, UniqueConstraint
 
 from etl.warehouse.tables.schema import KEY, column, define, flag, instant, key, reference

@@ -1,7 +1,5 @@
 """When it is busy: hours of the week, and how many attempts work at one instant."""
 
-from __future__ import annotations
-
 from sqlalchemy import Integer, case, func, literal, null, select, union_all
 
 from etl.warehouse.tables import hour_of_week, job, session_hour

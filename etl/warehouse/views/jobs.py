@@ -31,12 +31,14 @@ _SAME_START_SECONDS = 60  # a session and the last run of its job that start no 
 _IS_PRESENT = (job.c.removed_at.is_(None), job.c.is_stub == 0, server.c.retired_at.is_(None))
 
 
-def _newest(session: FromClause, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
-    """Find the newest attempt of a job: one step back in the index of its attempts, or a few."""
+def _newest(
+    facts: FromClause, *conditions: ColumnElement[bool], key: str = "id", at: str = "started_at"
+) -> ScalarSelect[int]:
+    """Find the newest attempt or run of a job: one step back in the index of them, or a few."""
     return (
-        select(session.c.id)
-        .where(session.c.job_id == job.c.id, *conditions)
-        .order_by(session.c.started_at.desc(), session.c.id.desc())
+        select(facts.c[key])
+        .where(facts.c.job_id == job.c.id, *conditions)
+        .order_by(facts.c[at].desc(), facts.c[key].desc())
         .limit(1)
         .correlate(job)
         .scalar_subquery()
@@ -46,14 +48,9 @@ def _newest(session: FromClause, *conditions: ColumnElement[bool]) -> ScalarSele
 _any, _good, _strict = (job_session.alias(name) for name in ("any_session", "good_session", "strict_session"))
 _last, _success, _strictly = (job_session.alias(name) for name in ("last_session", "last_good", "last_strict"))
 _session_status, _job_status = run_status.alias("session_run_status"), run_status.alias("job_run_status")
-_last_run = (
-    select(job_run.c.first_session_id)
-    .where(job_run.c.job_id == job.c.id)
-    .order_by(job_run.c.first_started_at.desc(), job_run.c.first_session_id.desc())
-    .limit(1)
-    .correlate(job)
-    .scalar_subquery()
-)
+_newest_good = _newest(_good, _good.c.status.in_(_LENIENT), _good.c.ended_at.is_not(None))
+_newest_strict = _newest(_strict, _strict.c.status == "Success", _strict.c.ended_at.is_not(None))
+_newest_run = _newest(job_run, key="first_session_id", at="first_started_at")
 _runs_missed = (
     select(func.count())
     .select_from(expected_run)
@@ -122,14 +119,9 @@ JOB_CURRENT = View(
         .outerjoin(schedule, schedule.c.id == job.c.schedule_id)
         .outerjoin(_last, _last.c.id == _newest(_any))
         .outerjoin(session_baseline, session_baseline.c.session_id == _last.c.id)
-        .outerjoin(
-            _success, _success.c.id == _newest(_good, _good.c.status.in_(_LENIENT), _good.c.ended_at.is_not(None))
-        )
-        .outerjoin(
-            _strictly,
-            _strictly.c.id == _newest(_strict, _strict.c.status == "Success", _strict.c.ended_at.is_not(None)),
-        )
-        .outerjoin(job_run, job_run.c.first_session_id == _last_run)
+        .outerjoin(_success, _success.c.id == _newest_good)
+        .outerjoin(_strictly, _strictly.c.id == _newest_strict)
+        .outerjoin(job_run, job_run.c.first_session_id == _newest_run)
         .outerjoin(_session_status, _session_status.c.status == _last.c.status)
         .outerjoin(_job_status, _job_status.c.status == job.c.last_status)
     )

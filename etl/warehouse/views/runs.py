@@ -27,16 +27,10 @@ RUN = View(
 
 # Of the failures of a streak the last is the one with the highest number; one sort of them is quicker than to look for
 # later ones of each.
+_streak = (job_run.c.job_id, job_run.c.failing_since_at)
+_last_first = (job_run.c.failures_in_a_row.desc(), job_run.c.first_started_at.desc())
 _failure = (
-    select(
-        job_run,
-        func.row_number()
-        .over(
-            partition_by=(job_run.c.job_id, job_run.c.failing_since_at),
-            order_by=(job_run.c.failures_in_a_row.desc(), job_run.c.first_started_at.desc()),
-        )
-        .label("place_from_last"),
-    )
+    select(job_run, func.row_number().over(partition_by=_streak, order_by=_last_first).label("place_from_last"))
     .where(job_run.c.is_failure == 1)
     .subquery("failure")
 )
