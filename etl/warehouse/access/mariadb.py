@@ -140,9 +140,8 @@ def warnings(connection: Connection, account: str) -> list[str]:
     )
     if (row["plugin"] or "") not in _WITHOUT_PASSWORD or row["secret"] or row["locked"] in ("1", "true"):
         return []
-    return [
-        f"anybody can sign in as {quoted(account)}; to change that: ALTER USER {quoted(account)} IDENTIFIED BY '...'"
-    ]
+    remedy = f"ALTER USER {quoted(account)} IDENTIFIED BY '...'"
+    return [f"anybody can sign in as {quoted(account)}; to change that: {remedy}"]
 
 
 def next_step(account: str, *, has_password: bool) -> str | None:

@@ -76,10 +76,9 @@ job_run = define(
 session_baseline = define(
     "session_baseline",
     "One row per run attempt with others of its job and type before it",
-    column("session_id", KEY, "The run attempt", nullable=False),
+    reference("session_id", "job_session", "The run attempt"),
     column("baseline_seconds", Double(), "Mean duration of the 14 finished attempts before it", nullable=False),
     PrimaryKeyConstraint("session_id"),
-    ForeignKeyConstraint(["session_id"], ["job_session.id"]),
 )
 
 session_hour = define(

@@ -3,7 +3,7 @@
 from sqlalchemy import Integer, case, func, literal, null, select, union_all
 
 from etl.warehouse.tables import hour_of_week, job, session_hour
-from etl.warehouse.views.names import MEANINGS, NAMES, named_job
+from etl.warehouse.views.names import NAMES, named_job
 from etl.warehouse.views.view import View, total, whole
 
 _week = (
@@ -32,7 +32,6 @@ HOUR_HEATMAP = View(
         .join(hour_of_week, hour_of_week.c.hour_of_week == _week.c.hour_of_week)
     ),
     {
-        **MEANINGS,
         "busy_seconds": "Seconds of work in this hour of all weeks",
         "busy_seconds_outside_window": "Those of them that the window in force did not allow",
     },
@@ -49,13 +48,7 @@ _steps = union_all(
         literal(1, Integer).label("step"),
         *session_hour.c["session_id", "job_id", "busy_seconds"],
     ),
-    select(
-        *session_hour.c["day", "hour", "ends_at"],
-        literal(-1, Integer),
-        null(),
-        null(),
-        literal(0, Integer),
-    ),
+    select(*session_hour.c["day", "hour", "ends_at"], literal(-1, Integer), null(), null(), literal(0, Integer)),
 ).subquery("steps")
 _counted = select(
     _steps,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import ColumnElement, Label, ScalarSelect, case, func, select
 
 from etl.warehouse.tables import calendar, job, job_day, job_session, organization, repository, repository_day, server
-from etl.warehouse.views.names import MEANINGS, NAMES, ORGANIZATION_NAME, REPOSITORY_NAME, named, named_job
+from etl.warehouse.views.names import NAMES, ORGANIZATION_NAME, REPOSITORY_NAME, named, named_job
 from etl.warehouse.views.view import View, percentage, total, whole
 
 _KEYS = ("job_id", "server_id", "organization_id", "repository_id")
@@ -20,7 +20,6 @@ JOB_DAY = View(
         *(each for each in job_day.c if each.name not in _KEYS),
         *calendar.c["iso_week_label", "month_label", "weekday_name", "is_weekend", "year", "quarter", "month"],
     ).select_from(named(job_day).outerjoin(calendar, calendar.c.day == job_day.c.day)),
-    MEANINGS,
 )
 
 _RUNS = ("runs", "runs_success", "runs_warning", "runs_failed", "runs_stopped", "runs_expected", "runs_missed")
@@ -69,7 +68,6 @@ STATUS_TREND_DAILY = View(
         *calendar.c["iso_week_label", "month_label"],
     ),
     {
-        **MEANINGS,
         **_meanings(_TREND),
         "success_pct_strict": "100 x runs_success / runs",
         "success_pct_lenient": "100 x (runs_success + runs_warning) / runs",
@@ -102,7 +100,6 @@ SLA_MONTHLY = View(
         *_month.c["days_total", "days_with_success", "days_incomplete"],
     ).select_from(named_job().join(_month, _month.c.job_id == job.c.id)),
     {
-        **MEANINGS,
         "month_label": "Such as 2026-04, in the reporting zone",
         **_meanings(_SLA),
         "sla_pct": "100 x runs_met / runs_expected; NULL = nothing was expected",
@@ -142,7 +139,6 @@ REPOSITORY_DAY = View(
         )
     ),
     {
-        **MEANINGS,
         "used_bytes": "capacity_bytes - free_bytes",
         "sessions": "Run attempts that started that day and wrote to it",
         "transferred_bytes": "Bytes that they transferred",

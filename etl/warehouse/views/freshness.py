@@ -9,7 +9,6 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 from etl.warehouse.tables import rejected_document, server, sync_run
-from etl.warehouse.views.names import MEANINGS
 from etl.warehouse.views.view import View, total, whole
 
 _DAY_SECONDS = 86_400
@@ -83,7 +82,6 @@ DATA_FRESHNESS = View(
     )
     .where(server.c.retired_at.is_(None)),
     {
-        **MEANINGS,
         "last_good_sync_at": "End of the last pass that succeeded (UTC)",
         "seconds_since_good_sync": "Seconds from then to now",
         "passes_24h": "Passes that began in the last 24 hours",

@@ -22,7 +22,7 @@ from etl.warehouse.tables import (
     server,
     session_baseline,
 )
-from etl.warehouse.views.names import MEANINGS, NAMES, PROXY_NAME, named, named_job
+from etl.warehouse.views.names import NAMES, PROXY_NAME, named, named_job
 from etl.warehouse.views.view import View, not_negative, whole
 
 _MASKED = "***"  # values of fields that nobody knows may be anything
@@ -127,7 +127,6 @@ JOB_CURRENT = View(
     )
     .where(*_IS_PRESENT),
     {
-        **MEANINGS,
         "proxy_name": "Name of the proxy that works for it; (unknown) where the API does not tell",
         "last_session_status": "Status of its newest run attempt",
         "last_session_started_at": "Start of its newest run attempt (UTC)",
@@ -160,7 +159,6 @@ JOB_HISTORY = View(
         job.c.job_uid,
     ).select_from(named(job_status, by_version=True).outerjoin(schedule, schedule.c.id == job_version.c.schedule_id)),
     {
-        **MEANINGS,
         "organization_name": "Name of the organization of that definition; its id while no name is known",
         "repository_name": "Name of the repository of that definition; its id while no name is known",
         "job_name": "Name of the job then",
@@ -169,7 +167,6 @@ JOB_HISTORY = View(
 )
 
 _window, _periodic = backup_window_hour.alias("window_hour"), backup_window_hour.alias("periodic_window_hour")
-_has_window = func.coalesce(schedule.c.is_window_enabled, 1) == 1
 _has_periodic_window = and_(
     schedule.c.schedule_type == "Periodically", func.coalesce(schedule.c.is_periodic_window_enabled, 1) == 1
 )
@@ -179,7 +176,7 @@ _is_closed = or_(func.coalesce(_window.c.is_allowed, 1) == 0, func.coalesce(_per
 def _with_windows(source: Any) -> Any:
     """Join the hours of the windows in force to jobs with their schedules and the hours of the week."""
     for hours, window_id, is_in_force in (
-        (_window, schedule.c.window_id, _has_window),
+        (_window, schedule.c.window_id, func.coalesce(schedule.c.is_window_enabled, 1) == 1),
         (_periodic, schedule.c.periodic_window_id, _has_periodic_window),
     ):
         is_same_hour = hours.c.hour_of_week == hour_of_week.c.hour_of_week
@@ -213,7 +210,7 @@ SCHEDULE = View(
         .outerjoin(_closed, _closed.c.schedule_id == schedule.c.id)
     )
     .where(*_IS_PRESENT),
-    {**MEANINGS, "allowed_hour_count": "Hours of the week in which its windows let it work; 168 = always"},
+    {"allowed_hour_count": "Hours of the week in which its windows let it work; 168 = always"},
 )
 
 WINDOW_HOUR = View(
@@ -231,7 +228,7 @@ WINDOW_HOUR = View(
         )
     )
     .where(*_IS_PRESENT),
-    {**MEANINGS, "is_allowed": "1 = the windows in force let it work in this hour, 0 = not"},
+    {"is_allowed": "1 = the windows in force let it work in this hour, 0 = not"},
 )
 
 _is_unknown_field = func.substr(job_change.c.field, 1, 6) == "extra."
@@ -252,7 +249,6 @@ JOB_CHANGE = View(
         job_version.c.version_number.label("job_version_number"),
     ).select_from(named(job_change, by_version=True)),
     {
-        **MEANINGS,
         "old_value": "Value before, as text; *** = masked",
         "new_value": "Value after, as text; *** = masked",
         "job_version_number": "Number of the version opened; for removed that of the one closed",

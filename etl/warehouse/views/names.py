@@ -10,23 +10,9 @@ from etl.warehouse.tables import job, job_version, organization, proxy, reposito
 
 _UNKNOWN = "(unknown)"
 
-MEANINGS = {
-    "server_id": "The server",
-    "server_name": "Name of the server",
-    "organization_id": "The Microsoft 365 organization",
-    "organization_name": "Name of the organization today; its id while no name is known",
-    "repository_id": "The backup repository",
-    "repository_name": "Name of the repository today; its id while no name is known",
-    "job_id": "The job",
-    "job_name": "Name of the job today; its id while no name is known",
-    "job_kind": "backup or copy",
-    "proxy_name": "Name of the proxy today; its id while no name is known",
-}
-
 ORGANIZATION_NAME = func.coalesce(organization.c.name, organization.c.organization_uid, _UNKNOWN)
 REPOSITORY_NAME = func.coalesce(repository.c.name, repository.c.repository_uid, _UNKNOWN)
 PROXY_NAME = func.coalesce(proxy.c.name, proxy.c.proxy_uid, _UNKNOWN)
-JOB_NAME = func.coalesce(job.c.name, job.c.job_uid)
 
 NAMES: tuple[Label[Any], ...] = (
     server.c.id.label("server_id"),
@@ -36,7 +22,7 @@ NAMES: tuple[Label[Any], ...] = (
     repository.c.id.label("repository_id"),
     REPOSITORY_NAME.label("repository_name"),
     job.c.id.label("job_id"),
-    JOB_NAME.label("job_name"),
+    func.coalesce(job.c.name, job.c.job_uid).label("job_name"),
     job.c.kind.label("job_kind"),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import and_, case, exists, func, not_, or_, select
 
 from etl.warehouse.tables import expected_run, job, job_run, job_session, job_version, server
-from etl.warehouse.views.names import MEANINGS, NAMES, named
+from etl.warehouse.views.names import NAMES, named
 from etl.warehouse.views.view import View
 
 _LENIENT = ("Success", "Warning")
@@ -22,7 +22,7 @@ RUN = View(
         job_version.c.version_number.label("job_version_number"),
         *job_run.c["is_version_certain", "failures_in_a_row", "first_session_id", "final_session_id"],
     ).select_from(named(job_run).outerjoin(job_version, job_version.c.id == job_run.c.job_version_id)),
-    {**MEANINGS, "job_version_number": "Number of the definition in force at its start"},
+    {"job_version_number": "Number of the definition in force at its start"},
 )
 
 # Of the failures of a streak the last is the one with the highest number; one sort of them is quicker than to look for
@@ -54,7 +54,6 @@ FAILURE_STREAK = View(
     .select_from(named(_failure))
     .where(_failure.c.place_from_last == 1),
     {
-        **MEANINGS,
         "failures_in_a_row": "Failed runs of this streak",
         "first_failure_at": "Start of its first failed run (UTC)",
         "last_failure_at": "Start of its last failed run (UTC)",
@@ -74,7 +73,7 @@ MISSED_RUN = View(
     .select_from(named(expected_run, by_version=True))
     # What is ruled out is known days ahead, but not due yet.
     .where(expected_run.c.outcome.in_(_NOT_SIMPLY_MET), expected_run.c.expected_at <= server.c.observed_at),
-    {**MEANINGS, "job_version_number": "Number of the definition in force then"},
+    {"job_version_number": "Number of the definition in force then"},
 )
 
 _copy_job = job.alias("copy_job")
@@ -138,7 +137,6 @@ COPY_LAG = View(
         or_(_copy.c.id.is_not(None), and_(_was_there, not_(_was_removed))),
     ),
     {
-        **MEANINGS,
         "copy_job_name": "Name of the copy job today",
         "backup_ended_at": "End of the backup run (UTC)",
         "copied_at": "End of the first successful copy after it and before that of the next backup run (UTC)",

@@ -16,7 +16,7 @@ from etl.warehouse.tables import (
     session_baseline,
     session_message,
 )
-from etl.warehouse.views.names import MEANINGS, NAMES, PROXY_NAME, named
+from etl.warehouse.views.names import NAMES, PROXY_NAME, named
 from etl.warehouse.views.view import View, percentage, real, whole
 
 _WARNING_PERCENT, _ERROR_PERCENT = 150, 200
@@ -49,7 +49,6 @@ JOB_SESSION = View(
         .outerjoin(job_version, job_version.c.id == job_session.c.job_version_id)
     ),
     {
-        **MEANINGS,
         "bytes_per_second": "transferred_bytes / duration_seconds; not the rate that the vendor sends",
         "job_version_number": "Number of the definition in force at its start",
         "session_id": "The attempt",
@@ -76,7 +75,6 @@ DURATION_ANOMALY = View(
     .select_from(named(job_session).outerjoin(session_baseline, session_baseline.c.session_id == job_session.c.id))
     .where(job_session.c.ended_at.is_not(None)),
     {
-        **MEANINGS,
         "session_id": "The attempt",
         "pct_of_baseline": "100 x duration_seconds / baseline_seconds; NULL = nothing to compare with",
         "anomaly": "normal, warning (over 150 % of the baseline) or error (over 200 %)",
@@ -91,7 +89,7 @@ SESSION_MESSAGE = View(
         *job_session.c["day", "status"],
         *session_message.c["severity", "message", "message_pattern", "session_id", "line_number", "logged_at"],
     ).select_from(named(job_session).join(session_message, session_message.c.session_id == job_session.c.id)),
-    {**MEANINGS, "status": "Status of the attempt, in the vendor's word", "day": "Day of the attempt's start"},
+    {"status": "Status of the attempt, in the vendor's word", "day": "Day of the attempt's start"},
 )
 
 
