@@ -3,7 +3,7 @@
 This package must not know what the settings are used for, and never shows a secret.
 """
 
-from etl.config.loading import ENVIRONMENT_PREFIX, FILE_NAME, default_paths, load_settings
+from etl.config.loading import default_paths, load_settings
 from etl.config.secret import SecretReference
 from etl.config.settings import (
     STREAMS,
@@ -17,20 +17,5 @@ from etl.config.settings import (
 )
 from etl.config.values import cron_fields, server_name
 
-__all__ = [
-    "ENVIRONMENT_PREFIX",
-    "FILE_NAME",
-    "STREAMS",
-    "DatabaseSettings",
-    "ReportingSettings",
-    "ScheduleSettings",
-    "SecretReference",
-    "ServerSettings",
-    "Settings",
-    "Stream",
-    "SyncSettings",
-    "cron_fields",
-    "default_paths",
-    "load_settings",
-    "server_name",
-]
+__all__ = ["DatabaseSettings", "ReportingSettings", "ScheduleSettings", "ServerSettings", "Settings", "SyncSettings"]
+__all__ += ["STREAMS", "SecretReference", "Stream", "cron_fields", "default_paths", "load_settings", "server_name"]

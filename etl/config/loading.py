@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import EnvSettingsSource, SettingsError
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from etl import log
 from etl.config.settings import ServerSettings, Settings
@@ -20,6 +20,12 @@ from etl.errors import ConfigurationError
 
 FILE_NAME = "vb365-etl.toml"
 ENVIRONMENT_PREFIX = "VB365_ETL_"
+
+
+class _EnvironmentSettings(Settings, BaseSettings):
+    """The settings as their source in the environment wants them: it never makes one."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__")
 
 
 def load_settings(path: Path | None = None) -> Settings:
@@ -79,9 +85,8 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _read_environment() -> dict[str, Any]:
-    source = EnvSettingsSource(Settings, env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__")
     try:
-        data: dict[str, Any] = source()
+        data: dict[str, Any] = EnvSettingsSource(_EnvironmentSettings)()
     except SettingsError as error:
         named = re.search(r'field "(\w+)"', str(error))
         name = f"{ENVIRONMENT_PREFIX}{named[1].upper() if named else '...'}"
@@ -127,16 +132,17 @@ def _problem(error: ErrorDetails, data: Mapping[str, Any]) -> str:
         kind = "section" if len(location) == 1 else "setting"
         hint = nearest(str(location[-1]), known) or f" (known are: {', '.join(known)})"
         return f"{setting}: unknown {kind}{hint}"
-    if error["type"] == "missing":
-        return f"{setting}: is missing"
-    if error["type"] == "path_type":
-        return f"{setting}: must be a path in quotes"
-    if error["type"] == "tuple_type":
-        return f"{setting}: must be blocks, each under a line [[{setting}]]"
-    if error["type"] == "model_type":
-        return f"{setting}: must be {'a block' if location[0] == 'servers' else f'a section, under a line [{setting}]'}"
     text = error["msg"].removeprefix("Value error, ")
-    return f"{setting}: {text[0].lower()}{text[1:]}".replace("input should be", "must be")
+    wordings = {
+        "missing": "is missing",
+        "path_type": "must be a path in quotes",
+        "tuple_type": f"must be blocks, each under a line [[{setting}]]",
+        "model_type": "must be a block"
+        if location[:1] == ["servers"]
+        else f"must be a section, under a line [{setting}]",
+    }
+    plain = f"{text[0].lower()}{text[1:]}".replace("input should be", "must be")
+    return f"{setting}: {wordings.get(error['type'], plain)}"
 
 
 def _as_written(location: list[int | str], data: Mapping[str, Any]) -> str:

@@ -18,12 +18,13 @@ class SecretReference:
     """Where a secret is kept: ``env:NAME``, ``file:/path``, ``keyring:service/name``, or the secret itself.
 
     It is read by ``reveal()`` only, each time anew; no text form of this object ever holds it. Empty = not set.
+    ``setting`` is the setting that holds this reference, as the user writes it: ``servers[hq].password``.
     """
 
-    __slots__ = ("_reference", "_setting")
+    __slots__ = ("_reference", "setting")
 
     def __init__(self, reference: str = "", setting: str = "password") -> None:
-        self._reference, self._setting = reference, setting
+        self._reference, self.setting = reference, setting
         if self.is_literal:
             log.hide(reference)
 
@@ -31,11 +32,6 @@ class SecretReference:
     def is_literal(self) -> bool:
         """Tell whether the settings hold the secret itself instead of a place to find it."""
         return bool(self._reference) and not self._reference.startswith(("env:", "file:", "keyring:"))
-
-    @property
-    def setting(self) -> str:
-        """The setting that holds this reference, as the user writes it: ``servers[hq].password``."""
-        return self._setting
 
     def reveal(self) -> str:
         """Read the secret; it is masked in the log from then on. Raises SecretError."""
@@ -86,7 +82,7 @@ class SecretReference:
         return str(secret)
 
     def _unreadable(self, what: str, hint: str | None = None) -> SecretError:
-        return SecretError(what, where=self._setting, hint=hint)
+        return SecretError(what, where=self.setting, hint=hint)
 
     def __bool__(self) -> bool:
         return bool(self._reference)

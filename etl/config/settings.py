@@ -7,11 +7,10 @@ import zoneinfo
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from etl.config.secret import SecretReference
 from etl.config.values import Duration, ServerName, TimeZone, cron_fields, is_loopback, nearest
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 Stream = Literal["jobs", "copy_jobs", "sessions", "messages", "organizations", "repositories", "proxies"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
-
 
 # Where the gaps of a crontab line are looked at, and how many of them.
 _A_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -156,7 +154,7 @@ class ServerSettings(_Section):
     password: SecretReference = SecretReference()
     api_version: str = "auto"
     timezone: TimeZone | None = None
-    ca_file: Path | None = None
+    ca_file: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
     fingerprint_sha256: str | None = None
     """64 lower-case hex digits, no colons."""
     streams: tuple[Stream, ...] = STREAMS
@@ -198,11 +196,6 @@ class ServerSettings(_Section):
         except UnknownVersion:
             raise ValueError(f'must be "auto" or one of "{NAMES[0]}" to "{NAMES[-1]}"') from None
 
-    @field_validator("ca_file")
-    @classmethod
-    def _ca_file_knows_home(cls, value: Path | None) -> Path | None:
-        return value and value.expanduser()
-
     @field_validator("fingerprint_sha256")
     @classmethod
     def _fingerprint_is_sha256(cls, value: str | None) -> str | None:
@@ -236,10 +229,8 @@ def _with_setting(data: Mapping[str, Any], key: str, setting: str) -> dict[str, 
     return {**data, key: SecretReference(value, setting)} if isinstance(value, str) else dict(data)
 
 
-class Settings(BaseSettings):
+class Settings(_Section):
     """Everything a user can set; read once by load_settings and passed down as a value."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     database: DatabaseSettings = DatabaseSettings()
     reporting: ReportingSettings = ReportingSettings()
@@ -270,15 +261,3 @@ class Settings(BaseSettings):
             if names.count(name) > 1:
                 raise ValueError(f"{names.count(name)} servers are named {name!r}; names must differ")
         return servers
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take nothing but what is passed: load_settings alone reads file and environment."""
-        return (init_settings,)

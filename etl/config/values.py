@@ -12,14 +12,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-LONGEST_SERVER_NAME = 255
-
-_DURATION_UNITS = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
+_LONGEST_SERVER_NAME = 255
+_DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def duration(value: object) -> timedelta:
@@ -29,7 +23,7 @@ def duration(value: object) -> timedelta:
     match = re.fullmatch(r"(\d{1,6})\s*([smhd])", value.strip()) if isinstance(value, str) else None
     if not match:
         raise ValueError("must be a duration such as 90s, 15m, 2h or 1d")
-    return int(match[1]) * _DURATION_UNITS[match[2]]
+    return timedelta(**{_DURATION_UNITS[match[2]]: int(match[1])})
 
 
 def _time_zone(value: object) -> object:
@@ -52,8 +46,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def server_name(value: str) -> str:
     """Return a name that a server may have. Raises ValueError."""
-    if not value or len(value) > LONGEST_SERVER_NAME:
-        raise ValueError(f"must have 1 to {LONGEST_SERVER_NAME} characters")
+    if not 1 <= len(value) <= _LONGEST_SERVER_NAME:
+        raise ValueError(f"must have 1 to {_LONGEST_SERVER_NAME} characters")
     if not value.isprintable() or value != value.strip():
         raise ValueError("must be printable, without space around it")
     return value

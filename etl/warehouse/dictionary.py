@@ -10,35 +10,19 @@ from sqlalchemy import Connection, delete, insert
 from etl.warehouse.tables import data_dictionary, metadata
 from etl.warehouse.views import VIEWS
 
-# The end (or the beginning) of a name tells the unit; the first that fits counts.
-_UNITS: tuple[tuple[str, str | None], ...] = (
-    ("_in_a_row_at_end", None),
-    ("_bytes_per_second", "bytes/s"),
-    ("_items_per_second", "items/s"),
-    ("bytes_per_second", "bytes/s"),
-    ("_seconds_sum", "seconds"),
-    ("_seconds_max", "seconds"),
-    ("_seconds_median", "seconds"),
-    ("_seconds_at_end", "seconds"),
-    ("_seconds_outside_window", "seconds"),
-    ("_seconds", "seconds"),
-    ("_minutes", "minutes"),
-    ("_offset", "minutes"),
-    ("_bytes", "bytes"),
-    ("bytes_received", "bytes"),
-    ("_pct_strict", "percent"),
-    ("_pct_lenient", "percent"),
-    ("_pct", "percent"),
-    ("pct_of_baseline", "percent"),
-    ("_epoch", "seconds since 1970-01-01 UTC"),
-    ("_local", "wall-clock time of the server"),
-    ("_at", "UTC"),
-    ("_at_end", "UTC"),
-    ("valid_from", "UTC"),
-    ("valid_to", "UTC"),
-    ("complete_from", "UTC"),
-    ("complete_to", "UTC"),
-    ("not_before", "UTC"),
+# The end of a name tells the unit; the first that fits counts.
+_SECONDS = ("_seconds", "_seconds_sum", "_seconds_max", "_seconds_median", "_seconds_at_end", "_seconds_outside_window")
+_UNITS = (
+    (("_in_a_row_at_end",), None),
+    (("bytes_per_second",), "bytes/s"),
+    (("_items_per_second",), "items/s"),
+    (_SECONDS, "seconds"),
+    (("_minutes", "_offset"), "minutes"),
+    (("_bytes", "bytes_received"), "bytes"),
+    (("_pct_strict", "_pct_lenient", "_pct", "pct_of_baseline"), "percent"),
+    (("_epoch",), "seconds since 1970-01-01 UTC"),
+    (("_local",), "wall-clock time of the server"),
+    (("_at", "_at_end", "valid_from", "valid_to", "complete_from", "complete_to", "not_before"), "UTC"),
 )
 
 
@@ -71,7 +55,7 @@ def unit_of(name: str) -> str | None:
         return "1 or 0"
     if name.startswith("seconds_"):
         return "seconds"
-    return next((unit for ending, unit in _UNITS if name.endswith(ending)), None)
+    return next((unit for endings, unit in _UNITS if name.endswith(endings)), None)
 
 
 def write_dictionary(connection: Connection) -> None:

@@ -29,16 +29,12 @@ def open_engine(url: str | URL) -> Engine:
     try:
         parsed = make_url(url)
     except exc.ArgumentError as error:
-        raise ConfigurationError(
-            "not a database URL",
-            where="database.url",
-            hint="for example sqlite:///vb365.db or postgresql+psycopg://user@host/db",
-        ) from error
+        hint = "for example sqlite:///vb365.db or postgresql+psycopg://user@host/db"
+        raise ConfigurationError("not a database URL", where="database.url", hint=hint) from error
     backend = parsed.get_backend_name()
     if backend not in _DRIVERS:
-        raise ConfigurationError(
-            f"{backend} is not supported", where="database.url", hint="use sqlite, postgresql, mysql"
-        )
+        what, hint = f"{backend} is not supported", "use sqlite, postgresql, mysql"
+        raise ConfigurationError(what, where="database.url", hint=hint)
     parsed = parsed.set(drivername=_DRIVERS[backend])
     options: dict[str, Any] = {"pool_pre_ping": True}
     if backend == "sqlite":
@@ -62,11 +58,9 @@ def open_engine(url: str | URL) -> Engine:
     try:
         engine = create_engine(parsed, **options)
     except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"the driver for {backend} is not installed ({error.name})",
-            where="database.url",
-            hint=f'pip install "vb365-etl[{_EXTRAS[backend]}]"',
-        ) from error
+        what = f"the driver for {backend} is not installed ({error.name})"
+        hint = f'pip install "vb365-etl[{_EXTRAS[backend]}]"'
+        raise ConfigurationError(what, where="database.url", hint=hint) from error
     if backend == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -75,12 +69,12 @@ def open_engine(url: str | URL) -> Engine:
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # transactions begin where we say so, not where the driver guesses
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA cache_size = -32768")  # KiB: with 2 MiB, a first pass writes pages out to read them again
-    cursor.close()
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(
+        "PRAGMA cache_size = -32768"
+    )  # KiB: with 2 MiB, a first pass writes pages out to read them again
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -137,9 +131,8 @@ def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
     if code in _CONTENDED:
         return Contended(f"others were writing the same rows ({cause})", where=where, hint="try again")
     if code in _BUSY:
-        return Locked(
-            f"another process holds the database ({cause})", where=where, hint="try again when it has finished"
-        )
+        what = f"another process holds the database ({cause})"
+        return Locked(what, where=where, hint="try again when it has finished")
     if code in _READ_ONLY:
         return WarehouseUnreachable(f"it is read-only ({cause})", where=where, hint="the account needs to write here")
     if code in _REFUSED:
@@ -149,10 +142,9 @@ def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
         return WarehouseError(" ".join(str(error.orig).partition("HINT:")[0].split()), where=where, hint=hint)
     if engine.dialect.name == "sqlite":
         hint = "check database.url: an SQLite file, in a folder that exists and may be written to"
-        return WarehouseUnreachable(cause, where=where, hint=hint)
-    return WarehouseUnreachable(
-        cause, where=where, hint="check database.url, that the server runs, and the account's rights"
-    )
+    else:
+        hint = "check database.url, that the server runs, and the account's rights"
+    return WarehouseUnreachable(cause, where=where, hint=hint)
 
 
 @contextmanager
@@ -175,10 +167,8 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Open one write transaction: committed at the end, rolled back by any exception (SQLite: BEGIN IMMEDIATE)."""
-    with reachable(engine), engine.connect() as connection:
-        connection = connection.execution_options(writes=True)
-        with connection.begin():
-            yield connection
+    with reachable(engine), engine.connect() as connection, connection.execution_options(writes=True).begin():
+        yield connection
 
 
 def run_as_it_is(connection: Connection, statement: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, exc, text
 
@@ -73,22 +73,20 @@ def lock(engine: Engine, purpose: str, *, wait_seconds: float = 0.0) -> Iterator
         value = f"vb365-etl:{name.hexdigest()}"
     with reachable(engine):
         connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    try:
+    with connection:
+        deadline = time.monotonic() + wait_seconds
         with reachable(engine):
-            _wait_for(lambda: bool(connection.scalar(text(acquire), {"name": value})), wait_seconds, purpose)
+            while not connection.scalar(text(acquire), {"name": value}):
+                if time.monotonic() >= deadline:
+                    raise _locked(purpose)
+                time.sleep(0.05)
         try:
             yield
         finally:
-            _release(connection, text(release), value)
-    finally:
-        connection.close()
-
-
-def _release(connection: Connection, statement: Any, value: int | str) -> None:
-    try:
-        connection.execute(statement, {"name": value})
-    except exc.DBAPIError:
-        connection.invalidate()  # the session is gone, and its lock with it
+            try:
+                connection.execute(text(release), {"name": value})
+            except exc.DBAPIError:
+                connection.invalidate()  # the session is gone, and its lock with it
 
 
 @contextmanager
@@ -105,19 +103,8 @@ def _file_lock(engine: Engine, purpose: str, wait_seconds: float) -> Iterator[No
     except Timeout as error:
         raise _locked(purpose) from error
     except (PermissionError, FileNotFoundError) as error:
-        raise WarehouseUnreachable(
-            f"cannot create {path.name} ({error.strerror})",
-            where=f"folder {path.parent}",
-            hint="the folder must be writable",
-        ) from error
-
-
-def _wait_for(attempt: Callable[[], bool], wait_seconds: float, purpose: str) -> None:
-    deadline = time.monotonic() + wait_seconds
-    while not attempt():
-        if time.monotonic() >= deadline:
-            raise _locked(purpose)
-        time.sleep(0.05)
+        what, where = f"cannot create {path.name} ({error.strerror})", f"folder {path.parent}"
+        raise WarehouseUnreachable(what, where=where, hint="the folder must be writable") from error
 
 
 def _locked(purpose: str) -> Locked:

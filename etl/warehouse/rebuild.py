@@ -7,7 +7,7 @@ came at its end, else left as it is and named; SQLite and MariaDB replace a view
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from etl import log
 from etl.warehouse.access.readers import grant_again
 from etl.warehouse.access.view_grants import SavedGrants, restore_grants, saved_grants
 from etl.warehouse.dictionary import entries, write_dictionary
-from etl.warehouse.engine import code_of
+from etl.warehouse.engine import code_of, run_as_it_is
 from etl.warehouse.tables import data_dictionary, view_contract
 from etl.warehouse.views import CONTRACT_VERSION, VIEWS, View
 
@@ -145,20 +145,18 @@ def _is_put_up(connection: Connection, view: View) -> bool:
         return _could(connection, view.replacement)
     if not (_could(connection, view.replacement) or _could(connection, view.removal, view.creation)):
         return False
-    _comment(connection, f"VIEW {view.name}", view.comment)
-    for column in view.columns:
-        _comment(connection, f"COLUMN {view.name}.{column.name}", column.comment)
+    comments = {f"VIEW {view.name}": view.comment}
+    comments |= {f"COLUMN {view.name}.{column.name}": column.comment for column in view.columns}
+    for target, comment in comments.items():
+        quoted = comment.replace("'", "''")
+        run_as_it_is(connection, f"COMMENT ON {target} IS '{quoted}'")
     return True
 
 
 def _could(connection: Connection, *statements: Executable) -> bool:
     """Run statements, or none of them where PostgreSQL cannot do it to a view as it is."""
-    if connection.dialect.name != "postgresql":
-        for statement in statements:
-            connection.execute(statement)
-        return True
     try:
-        with connection.begin_nested():
+        with connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext():
             for statement in statements:
                 connection.execute(statement)
     except exc.DBAPIError as error:
@@ -166,8 +164,3 @@ def _could(connection: Connection, *statements: Executable) -> bool:
             raise
         return False
     return True
-
-
-def _comment(connection: Connection, target: str, comment: str) -> None:
-    quoted = comment.replace("'", "''")
-    connection.execute(text(f"COMMENT ON {target} IS '{quoted}'".replace(":", "\\:")))

@@ -38,8 +38,8 @@ def upgrade(engine: Engine, revision: str = "head") -> bool:
     Views that today's code says otherwise are put up again: no migration is needed for that. Raises RevisionMismatch
     for a database that a newer program has written.
     """
-    if revision == "head" and _is_complete(engine):
-        return False
+    if revision == "head" and current_revision(engine) == HEAD_REVISION and _has_views(engine):
+        return False  # all is there: the note of the views is what an upgrade writes last
     with lock(engine, "schema", wait_seconds=120):
         before = current_revision(engine)
         _assert_known(engine, before)
@@ -47,11 +47,6 @@ def upgrade(engine: Engine, revision: str = "head") -> bool:
             return _rebuild_views(engine)
         _migrate(engine, "upgrade", revision)
         return before != current_revision(engine)
-
-
-def _is_complete(engine: Engine) -> bool:
-    """Tell whether the schema is up to date, views and all: their note is what an upgrade writes last."""
-    return current_revision(engine) == HEAD_REVISION and _has_views(engine)
 
 
 def _has_views(engine: Engine) -> bool:
@@ -120,11 +115,9 @@ def assert_current(engine: Engine) -> None:
     revision = current_revision(engine)
     _assert_known(engine, revision)
     if revision != HEAD_REVISION:
-        raise RevisionMismatch(
-            f"the schema is at {revision or 'nothing yet'}, this program needs {HEAD_REVISION}",
-            where=f"database {engine.url.render_as_string(hide_password=True)}",
-            hint="run: vb365-etl db upgrade",
-        )
+        what = f"the schema is at {revision or 'nothing yet'}, this program needs {HEAD_REVISION}"
+        where = f"database {engine.url.render_as_string(hide_password=True)}"
+        raise RevisionMismatch(what, where=where, hint="run: vb365-etl db upgrade")
 
 
 def _assert_known(engine: Engine, revision: str | None) -> None:
@@ -136,11 +129,9 @@ def _assert_known(engine: Engine, revision: str | None) -> None:
     try:
         ScriptDirectory(str(migrations_folder())).get_revision(revision)
     except CommandError as error:
-        raise RevisionMismatch(
-            f"the schema is at {revision}, newer than this program's {HEAD_REVISION}; nothing was changed",
-            where=f"database {engine.url.render_as_string(hide_password=True)}",
-            hint="install the newer vb365-etl that wrote it",
-        ) from error
+        what = f"the schema is at {revision}, newer than this program's {HEAD_REVISION}; nothing was changed"
+        where = f"database {engine.url.render_as_string(hide_password=True)}"
+        raise RevisionMismatch(what, where=where, hint="install the newer vb365-etl that wrote it") from error
 
 
 def _migrate(engine: Engine, direction: str, revision: str) -> None:

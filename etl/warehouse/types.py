@@ -17,13 +17,8 @@ MARIADB_COLLATION = "utf8mb4_nopad_bin"
 class UtcDateTime(TypeDecorator[datetime]):
     """An instant: aware in, aware in UTC out, to the microsecond (SQLite and MariaDB keep no zone)."""
 
-    impl = DateTime(timezone=True)
+    impl = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name in ("mysql", "mariadb"):
-            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
-        return dialect.type_descriptor(DateTime(timezone=True))
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
         # SQLAlchemy's own way to SQLite's text takes ten times as long, for a dozen instants a job.

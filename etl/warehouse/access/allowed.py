@@ -9,35 +9,20 @@ from etl.warehouse.tables import metadata
 from etl.warehouse.views import VIEWS
 
 # All of it: the dimensions, the facts and the history of the SQL contract. Every view may be read as well.
-WHOLE = (
+_DIMENSIONS = ("calendar", "data_dictionary", "hour_of_week", "report_clock", "run_status")
+_SOURCES = ("organization", "proxy", "proxy_pool", "repository", "server", "sync_run", "sync_run_stream")
+_FACTS = ("expected_run", "job_day", "job_run", "repository_day")
+_SESSIONS = ("job_session", "session_baseline", "session_hour", "session_message")
+_HISTORY = (
     "backup_window",
     "backup_window_hour",
-    "calendar",
-    "data_dictionary",
     "dimension_change",
-    "expected_run",
-    "hour_of_week",
-    "job_day",
     "job_link",
-    "job_run",
-    "job_session",
     "job_status",
     "job_version",
-    "organization",
-    "proxy",
-    "proxy_pool",
-    "report_clock",
-    "repository",
-    "repository_day",
-    "run_status",
     "schedule",
-    "server",
-    "session_baseline",
-    "session_hour",
-    "session_message",
-    "sync_run",
-    "sync_run_stream",
 )
+WHOLE = (*_DIMENSIONS, *_SOURCES, *_FACTS, *_SESSIONS, *_HISTORY)
 
 # All of it but these columns: what nobody knows the meaning of may be anything. The values of job_change are read
 # through rpt_job_change, which masks those of unknown fields.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
@@ -22,13 +22,6 @@ _VIEWS = frozenset(view.name for view in VIEWS)
 _WITHOUT_PASSWORD = ("", "mysql_native_password", "mysql_old_password")
 
 
-class Account(NamedTuple):
-    """A user at a host, or, with an empty host, a role: as MariaDB's own tables tell them apart."""
-
-    user: str
-    host: str
-
-
 def normalized(connection: Connection, name: str) -> str:
     """Return ``user@host`` for a user, ``role@`` for a role; a name alone is user@% or else a role, if there is one.
 
@@ -44,12 +37,12 @@ def normalized(connection: Connection, name: str) -> str:
         hint = f"at most {_LONGEST} characters, the host included"
     if hint:
         raise UsageError(f"{name!r} cannot be an account", hint=hint)
-    account, role = Account(user, host.lower()), Account(user, "")
-    if account.host and not at and not _exists(connection, account) and _exists(connection, role):
-        account = role
-    if not account.host and not _exists(connection, role):
+    account, role = f"{user}@{host.lower()}", f"{user}@"
+    if not at and not exists(connection, account) and exists(connection, role):
+        return role
+    if account == role and not exists(connection, role):
         raise UsageError(f"there is no role {user!r}", hint="write name or name@host for a user")
-    return f"{account.user}@{account.host}"
+    return account
 
 
 def quoted(account: str) -> str:
@@ -60,7 +53,7 @@ def quoted(account: str) -> str:
 
 def exists(connection: Connection, account: str) -> bool:
     """Tell whether there is such a user or role."""
-    return _exists(connection, _split(account))
+    return _scalar(connection, "SELECT 1 FROM mysql.global_priv", account) is not None
 
 
 def create(connection: Connection, account: str, password: str | None) -> None:
@@ -83,18 +76,18 @@ def danger(connection: Connection, account: str) -> str | None:
     tables_priv = _rows(connection, "SELECT * FROM mysql.tables_priv WHERE Db = DATABASE()")
     databases = _rows(connection, "SELECT User, Host FROM mysql.db WHERE DATABASE() LIKE Db")
     for each in _reach(connection, account):
-        via = "" if each == _split(account) else f" (by way of {quoted(f'{each.user}@{each.host}')})"
+        via = "" if each == account else f" (by way of {quoted(each)})"
         access = _scalar(connection, "SELECT JSON_VALUE(Priv, '$.access') FROM mysql.global_priv", each)
         if int(access or 0) & ~_SHOW_DATABASES:
             return f"has rights on all databases{via}"
         # Any user has what the nameless one was granted on a database.
-        if any(row["User"] == "" or (row["User"], row["Host"]) == each for row in databases):
+        if any(row["User"] == "" or _holder(row) == each for row in databases):
             return f"has rights on the whole database{via}"
         for row in tables_priv:
             writes = sorted((_words(row["Table_priv"]) | _words(row["Column_priv"])) - _HARMLESS)
-            if (row["User"], row["Host"]) == each and row["Table_name"] in our_names() and writes:
+            if _holder(row) == each and row["Table_name"] in our_names() and writes:
                 return f"may {writes[0].upper()} on {row['Table_name']}{via}"
-        if via and (more := _excess(connection, each)):
+        if via and (more := excess(connection, each)):
             return f"may read {more[0]}{via}"
     return None
 
@@ -121,7 +114,7 @@ def granted(connection: Connection, account: str) -> set[Right]:
     return {
         right
         for holder, right in _granted(connection)
-        if holder == _split(account)
+        if holder == account
         and (right.name in our_names() or right.name not in there)
         and (right.name not in _VIEWS or right.name in explained)
     }
@@ -129,24 +122,26 @@ def granted(connection: Connection, account: str) -> set[Right]:
 
 def excess(connection: Connection, account: str) -> list[str]:
     """Return what of ours this very account was granted beyond the list; what roles add, danger() says."""
-    return _excess(connection, _split(account))
+    ours = our_names()
+    return not_listed(right for holder, right in _granted(connection) if holder == account and right.name in ours)
 
 
 def warnings(connection: Connection, account: str) -> list[str]:
     """Say that anybody can sign in as this account, if that is so."""
-    if not _split(account).host:
+    user, host = _split(account)
+    if not host:
         return []
     (row,) = _rows(
         connection,
         "SELECT JSON_VALUE(Priv, '$.plugin') AS plugin, JSON_VALUE(Priv, '$.authentication_string') AS secret,"
         " JSON_VALUE(Priv, '$.account_locked') AS locked FROM mysql.global_priv WHERE User = :user AND Host = :host",
-        **_split(account)._asdict(),
+        user=user,
+        host=host,
     )
     if (row["plugin"] or "") not in _WITHOUT_PASSWORD or row["secret"] or row["locked"] in ("1", "true"):
         return []
-    return [
-        f"anybody can sign in as {quoted(account)}; to change that: ALTER USER {quoted(account)} IDENTIFIED BY '...'"
-    ]
+    remedy = f"ALTER USER {quoted(account)} IDENTIFIED BY '...'"
+    return [f"anybody can sign in as {quoted(account)}; to change that: {remedy}"]
 
 
 def next_step(account: str, *, has_password: bool) -> str | None:
@@ -156,44 +151,38 @@ def next_step(account: str, *, has_password: bool) -> str | None:
     return f"it is locked; to open it: ALTER USER {quoted(account)} IDENTIFIED BY '...' ACCOUNT UNLOCK"
 
 
-def _split(account: str) -> Account:
+def _split(account: str) -> tuple[str, str]:
+    """Return user and host; a role's host is empty, as MariaDB's own tables have it."""
     user, _, host = account.rpartition("@")
-    return Account(user, host)
+    return user, host
+
+
+def _holder(row: RowMapping) -> str:
+    return f"{row['User']}@{row['Host']}"
 
 
 def _identifier(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _exists(connection: Connection, account: Account) -> bool:
-    return _scalar(connection, "SELECT 1 FROM mysql.global_priv", account) is not None
-
-
-def _reach(connection: Connection, account: str) -> list[Account]:
+def _reach(connection: Connection, account: str) -> list[str]:
     """The account, every role that it can take, and what everybody has."""
-    reach = [_split(account)]
-    given = [
-        (Account(row["User"], row["Host"]), Account(row["Role"], ""))
-        for row in _rows(connection, "SELECT User, Host, Role FROM mysql.roles_mapping")
-    ]
+    reach = [account]
+    mapping = _rows(connection, "SELECT User, Host, Role FROM mysql.roles_mapping")
+    given = [(_holder(row), f"{row['Role']}@") for row in mapping]
     for each in reach:
         reach += [role for holder, role in given if holder == each and role not in reach]
-    return [*reach, Account("PUBLIC", "")]
+    return [*reach, "PUBLIC@"]
 
 
-def _granted(connection: Connection) -> Iterator[tuple[Account, Right]]:
+def _granted(connection: Connection) -> Iterator[tuple[str, Right]]:
     """Every right in this database to read a table, a view, or a column of one, and who holds it."""
     for row in _rows(connection, "SELECT * FROM mysql.tables_priv WHERE Db = DATABASE()"):
         if "Select" in _words(row["Table_priv"]):
-            yield Account(row["User"], row["Host"]), Right(row["Table_name"])
+            yield _holder(row), Right(row["Table_name"])
     for row in _rows(connection, "SELECT * FROM mysql.columns_priv WHERE Db = DATABASE()"):
         if "Select" in _words(row["Column_priv"]):
-            yield Account(row["User"], row["Host"]), Right(row["Table_name"], row["Column_name"])
-
-
-def _excess(connection: Connection, holder: Account) -> list[str]:
-    ours = our_names()
-    return not_listed(right for each, right in _granted(connection) if each == holder and right.name in ours)
+            yield _holder(row), Right(row["Table_name"], row["Column_name"])
 
 
 def _words(value: Any) -> set[str]:
@@ -205,5 +194,6 @@ def _rows(connection: Connection, query: str, **values: str) -> list[RowMapping]
     return list(connection.execute(text(query), values).mappings())
 
 
-def _scalar(connection: Connection, query: str, account: Account) -> Any:
-    return connection.scalar(text(f"{query} WHERE User = :user AND Host = :host"), account._asdict())
+def _scalar(connection: Connection, query: str, account: str) -> Any:
+    user, host = _split(account)
+    return connection.scalar(text(f"{query} WHERE User = :user AND Host = :host"), {"user": user, "host": host})

@@ -129,8 +129,7 @@ def quoted(name: str) -> str:
 
 def exists(connection: Connection, name: str) -> bool:
     """Tell whether there is such a role."""
-    found = text("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = :name")
-    return connection.scalar(found, {"name": name}) is not None
+    return bool(connection.scalar(text("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = :name"), {"name": name}))
 
 
 def create(connection: Connection, name: str, password: str | None) -> None:
@@ -186,10 +185,8 @@ def warnings(connection: Connection, name: str) -> list[str]:
     said = []
     schema = _schema(connection)
     if connection.scalar(text(_PUBLIC_MAY_CREATE), {"schema": schema}):
-        remedy = f"REVOKE CREATE ON SCHEMA {quoted(schema)} FROM PUBLIC"
-        said.append(
-            f"everybody may create tables in the schema {quoted(schema)}, this role too; to change that: {remedy}"
-        )
+        what = f"everybody may create tables in the schema {quoted(schema)}, this role too"
+        said.append(f"{what}; to change that: REVOKE CREATE ON SCHEMA {quoted(schema)} FROM PUBLIC")
     version = connection.scalar(text("SELECT CAST(current_setting('server_version_num') AS integer)")) or 0
     makes = text("SELECT has_function_privilege(:name, 'pg_catalog.lo_create(oid)', 'EXECUTE')")
     if version < _LARGE_OBJECTS_REFUSED and connection.scalar(makes, {"name": name}):

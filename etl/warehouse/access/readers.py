@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -38,29 +38,17 @@ class _Accounts(Protocol):
 
     @property
     def NEEDS(self) -> str: ...  # noqa: N802 - a constant of the module
-
     def normalized(self, connection: Connection, name: str, /) -> str: ...
-
     def quoted(self, name: str, /) -> str: ...
-
     def exists(self, connection: Connection, name: str, /) -> bool: ...
-
     def create(self, connection: Connection, name: str, password: str | None, /) -> None: ...
-
     def undo_creation(self, connection: Connection, name: str, /) -> None: ...
-
     def danger(self, connection: Connection, name: str, /) -> str | None: ...
-
     def privileges_to_read(self, name: str, /) -> str: ...
-
     def admit(self, connection: Connection, name: str, /) -> bool: ...
-
     def granted(self, connection: Connection, name: str, /) -> set[Right]: ...
-
     def excess(self, connection: Connection, name: str, /) -> list[str]: ...
-
     def warnings(self, connection: Connection, name: str, /) -> list[str]: ...
-
     def next_step(self, name: str, /, *, has_password: bool) -> str | None: ...
 
 
@@ -83,26 +71,27 @@ def grant_reader(engine: Engine, name: str, password: str | None, granted_at: da
         raise UsageError(f"{name!r} cannot be an account", hint="write its name")
     with lock(engine, "schema", wait_seconds=120), writing(engine) as connection:
         of_database = _accounts(connection)
-        with _needing_rights(connection, of_database):
+        with _needing_rights(connection, of_database), ExitStack() as undo:
             account = of_database.normalized(connection, name)
             is_created = not of_database.exists(connection, account)
-            with _created(connection, of_database, account, password) if is_created else nullcontext():
-                where = f"account {of_database.quoted(account)}"
-                if danger := of_database.danger(connection, account):
-                    what = f"it {danger}; an account for reports may only read; nothing was changed"
-                    hint = "name another account, or take that right back first"
-                    raise ConfigurationError(what, where=where, hint=hint)
-                if not (of_database.admit(connection, account) and _match(connection, of_database, account)):
-                    raise _lacking(connection, of_database, "not all rights could be granted")
-                if excess := of_database.excess(connection, account):
-                    more = f" and {len(excess) - 1} more" if len(excess) > 1 else ""
-                    what = f"it may read {excess[0]}{more}, which is not for reports; nothing was changed"
-                    hint = (
-                        "it has that right from PUBLIC, from a role or from another grantor: take it back there first"
-                    )
-                    raise ConfigurationError(what, where=where, hint=hint)
-                if not connection.scalar(select(bi_reader.c.account).where(bi_reader.c.account == account)):
-                    connection.execute(insert(bi_reader).values(account=account, granted_at=granted_at))
+            if is_created:
+                of_database.create(connection, account, password)
+                undo.callback(of_database.undo_creation, connection, account)
+            where = f"account {of_database.quoted(account)}"
+            if danger := of_database.danger(connection, account):
+                what = f"it {danger}; an account for reports may only read; nothing was changed"
+                hint = "name another account, or take that right back first"
+                raise ConfigurationError(what, where=where, hint=hint)
+            if not (of_database.admit(connection, account) and _match(connection, of_database, account)):
+                raise _lacking(connection, of_database, "not all rights could be granted")
+            if excess := of_database.excess(connection, account):
+                more = f" and {len(excess) - 1} more" if len(excess) > 1 else ""
+                what = f"it may read {excess[0]}{more}, which is not for reports; nothing was changed"
+                hint = "it has that right from PUBLIC, from a role or from another grantor: take it back there first"
+                raise ConfigurationError(what, where=where, hint=hint)
+            if not connection.scalar(select(bi_reader.c.account).where(bi_reader.c.account == account)):
+                connection.execute(insert(bi_reader).values(account=account, granted_at=granted_at))
+            undo.pop_all()  # all went well: it stays
             warnings = of_database.warnings(connection, account)
     step = of_database.next_step(account, has_password=password is not None) if is_created else None
     return Reader(account, is_created, tuple(warnings), step)
@@ -134,17 +123,6 @@ def grant_again(connection: Connection) -> None:
 
 def _accounts(connection: Connection) -> _Accounts:
     return postgresql if connection.dialect.name == "postgresql" else mariadb
-
-
-@contextmanager
-def _created(connection: Connection, of_database: _Accounts, account: str, password: str | None) -> Iterator[None]:
-    """Make an account, and keep it only if all goes well."""
-    of_database.create(connection, account, password)
-    try:
-        yield
-    except BaseException:
-        of_database.undo_creation(connection, account)
-        raise
 
 
 def _match(connection: Connection, of_database: _Accounts, account: str) -> bool:

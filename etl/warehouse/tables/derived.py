@@ -1,10 +1,7 @@
 """Facts made from what was loaded: expected runs, hours, days; it must not know how they are computed."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     BigInteger,
-    Column,
     Date,
     Double,
     ForeignKeyConstraint,
@@ -14,21 +11,14 @@ from sqlalchemy import (
     SmallInteger,
 )
 
-from etl.warehouse.tables.schema import column, define, flag, instant, reference
-from etl.warehouse.types import UtcDateTime, local_time, long_text, word
-
-_KEY = BigInteger().with_variant(Integer(), "sqlite")
-
-
-def _part_of_key(name: str, kind: type[UtcDateTime] | type[Date], comment: str) -> Column[object]:
-    return column(name, kind(), comment, nullable=False)
-
+from etl.warehouse.tables.schema import KEY, column, define, flag, instant, reference
+from etl.warehouse.types import local_time, long_text, word
 
 expected_run = define(
     "expected_run",
     "One row per start that a job's schedule promises, and what came of it",
     reference("job_id", "job", "The job"),
-    _part_of_key("expected_at", UtcDateTime, "When it should start (UTC)"),
+    instant("expected_at", "When it should start", nullable=False),
     reference("server_id", "server", "The server"),
     reference("job_version_id", "job_version", "The definition in force then"),
     column("day", Date(), "Day of the expected start in the reporting zone", nullable=False),
@@ -53,14 +43,14 @@ expected_run = define(
 job_run = define(
     "job_run",
     "One row per run: a first attempt and the retries after it",
-    column("first_session_id", _KEY, "First attempt of the run", nullable=False),
-    column("final_session_id", _KEY, "Last attempt of the run so far", nullable=False),
+    column("first_session_id", KEY, "First attempt of the run", nullable=False),
+    column("final_session_id", KEY, "Last attempt of the run so far", nullable=False),
     reference("server_id", "server", "The server"),
     reference("job_id", "job", "The job"),
-    column("job_version_id", _KEY, "Definition in force at its start"),
+    column("job_version_id", KEY, "Definition in force at its start"),
     *flag("is_version_certain", "no change of the job may have come before its start unseen", nullable=False),
-    column("organization_id", _KEY, "The organization of its job"),
-    column("repository_id", _KEY, "The repository that its first attempt wrote to"),
+    column("organization_id", KEY, "The organization of its job"),
+    column("repository_id", KEY, "The repository that its first attempt wrote to"),
     column("day", Date(), "Day of its first attempt in the reporting zone", nullable=False),
     instant("first_started_at", "Start of the first attempt", nullable=False),
     instant("final_ended_at", "End of the last attempt; NULL = not over, or never seen to end"),
@@ -86,17 +76,16 @@ job_run = define(
 session_baseline = define(
     "session_baseline",
     "One row per run attempt with others of its job and type before it",
-    column("session_id", _KEY, "The run attempt", nullable=False),
+    reference("session_id", "job_session", "The run attempt"),
     column("baseline_seconds", Double(), "Mean duration of the 14 finished attempts before it", nullable=False),
     PrimaryKeyConstraint("session_id"),
-    ForeignKeyConstraint(["session_id"], ["job_session.id"]),
 )
 
 session_hour = define(
     "session_hour",
     "One row per run attempt and hour of the server's clock in which it worked",
     reference("session_id", "job_session", "The run attempt"),
-    _part_of_key("starts_at", UtcDateTime, "Start of this piece: the attempt's start or the full hour (UTC)"),
+    instant("starts_at", "Start of this piece: the attempt's start or the full hour", nullable=False),
     reference("job_id", "job", "The job"),
     instant("ends_at", "End of this piece: the attempt's end or the full hour"),
     column("busy_seconds", Integer(), "Seconds of work in this hour", nullable=False),
@@ -129,7 +118,7 @@ job_day = define(
     "job_day",
     "One row per job and day, without holes",
     reference("job_id", "job", "The job"),
-    _part_of_key("day", Date, "Day in the reporting zone"),
+    column("day", Date(), "Day in the reporting zone", nullable=False),
     reference("server_id", "server", "The server"),
     reference("organization_id", "organization", "The job's organization at the end of the day", nullable=True),
     reference("repository_id", "repository", "The job's repository at the end of the day", nullable=True),
@@ -159,7 +148,7 @@ repository_day = define(
     "repository_day",
     "One row per repository and day: its size and free space as last seen that day",
     reference("repository_id", "repository", "The repository"),
-    _part_of_key("day", Date, "Day in the reporting zone"),
+    column("day", Date(), "Day in the reporting zone", nullable=False),
     column("capacity_bytes", BigInteger(), "Size"),
     column("free_bytes", BigInteger(), "Free space"),
     PrimaryKeyConstraint("repository_id", "day"),

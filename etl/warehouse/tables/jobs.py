@@ -14,7 +14,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from etl.warehouse.tables.schema import column, define, flag, instant, interval, key, reference
+from etl.warehouse.tables.schema import KEY, column, define, flag, instant, interval, key, reference
 from etl.warehouse.types import digest, long_text, word
 
 
@@ -43,14 +43,10 @@ def _status() -> tuple[Any, ...]:
     )
 
 
-def _read_by() -> Any:
-    return column(
-        "read_by", SmallInteger(), "API versions that have read this row, as bits: v1 = 1 .. v8 = 128", nullable=False
-    )
-
-
-def _runs() -> tuple[Any, ...]:
+def _provenance() -> tuple[Any, ...]:
+    read_by = "API versions that have read this row, as bits: v1 = 1 .. v8 = 128"
     return (
+        column("read_by", SmallInteger(), read_by, nullable=False),
         reference("opened_by_run_id", "sync_run", "The pass that opened this row"),
         reference("closed_by_run_id", "sync_run", "The pass that closed it; NULL = open", nullable=True),
     )
@@ -90,8 +86,7 @@ job_version = define(
     column("version_number", Integer(), "1, 2, ..", nullable=False),
     *interval("definition"),
     *_definition(),
-    _read_by(),
-    *_runs(),
+    *_provenance(),
     UniqueConstraint("job_id", "version_number"),
     UniqueConstraint("job_id", "valid_from"),
     UniqueConstraint("job_id", "open_key"),
@@ -112,11 +107,10 @@ job_status = define(
     "One row per status of a job over time",
     key(),
     reference("job_id", "job", "The job"),
-    column("job_version_id", BigInteger().with_variant(Integer(), "sqlite"), "The definition in force", nullable=False),
+    column("job_version_id", KEY, "The definition in force", nullable=False),
     *interval("status"),
     *_status(),
-    _read_by(),
-    *_runs(),
+    *_provenance(),
     UniqueConstraint("job_id", "valid_from"),
     UniqueConstraint("job_id", "open_key"),
     ForeignKeyConstraint(["job_version_id", "job_id"], ["job_version.id", "job_version.job_id"]),

@@ -46,17 +46,12 @@ sync_run_stream = define(
     column("status", word(16), "succeeded, partial or failed", nullable=False),
     instant("complete_from", "The stream is known completely from here .."),
     instant("complete_to", ".. to here; NULL = not a whole walk"),
-    *(
-        column(name, Integer(), comment, nullable=False)
-        for name, comment in (
-            ("seen", "Documents seen"),
-            ("added", "Objects seen for the first time or again after a removal"),
-            ("changed", "Objects whose definition or status changed"),
-            ("unchanged", "Objects without any change"),
-            ("removed", "Objects found gone"),
-            ("rejected", "Documents that could not be read"),
-        )
-    ),
+    column("seen", Integer(), "Documents seen", nullable=False),
+    column("added", Integer(), "Objects seen for the first time or again after a removal", nullable=False),
+    column("changed", Integer(), "Objects whose definition or status changed", nullable=False),
+    column("unchanged", Integer(), "Objects without any change", nullable=False),
+    column("removed", Integer(), "Objects found gone", nullable=False),
+    column("rejected", Integer(), "Documents that could not be read", nullable=False),
     *_error(),
     PrimaryKeyConstraint("sync_run_id", "stream"),
 )

@@ -1,7 +1,5 @@
 """When jobs may run: policies and windows, each stored once however many jobs share it."""
 
-from __future__ import annotations
-
 from sqlalchemy import CheckConstraint, Integer, PrimaryKeyConstraint, SmallInteger, UniqueConstraint
 
 from etl.warehouse.tables.schema import column, define, flag, instant, key, reference

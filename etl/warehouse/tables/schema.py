@@ -20,42 +20,27 @@ metadata = MetaData(
     }
 )
 
+KEY = BigInteger().with_variant(Integer(), "sqlite")  # 64 bits where the database tells them apart
+
 
 def define(name: str, comment: str, *parts: SchemaItem) -> Table:
     """Define a table in the metadata, with what MariaDB needs to compare text byte by byte."""
     options: dict[str, Any] = {
         f"{dialect}_{option}": value
         for dialect in ("mysql", "mariadb")
-        for option, value in (
-            ("engine", "InnoDB"),
-            ("default_charset", "utf8mb4"),
-            ("collate", MARIADB_COLLATION),
-        )
+        for option, value in (("engine", "InnoDB"), ("default_charset", "utf8mb4"), ("collate", MARIADB_COLLATION))
     }
     return Table(name, metadata, *parts, comment=comment, **options)
 
 
 def key() -> Column[int]:
-    """The surrogate key: 64 bits where the database tells them apart."""
-    return Column(
-        "id",
-        BigInteger().with_variant(Integer(), "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-        comment="Surrogate key",
-    )
+    """The surrogate key."""
+    return Column("id", KEY, primary_key=True, autoincrement=True, comment="Surrogate key")
 
 
 def reference(name: str, target: str, comment: str, *, nullable: bool = False, index: bool = False) -> Column[int]:
     """A foreign key to ``target``'s surrogate key."""
-    return Column(
-        name,
-        BigInteger().with_variant(Integer(), "sqlite"),
-        ForeignKey(f"{target}.id"),
-        nullable=nullable,
-        index=index,
-        comment=comment,
-    )
+    return Column(name, KEY, ForeignKey(f"{target}.id"), nullable=nullable, index=index, comment=comment)
 
 
 def column(name: str, kind: TypeEngine[Any], comment: str, *, nullable: bool = True) -> Column[Any]:
@@ -86,9 +71,7 @@ def interval(what: str) -> tuple[Any, ...]:
         instant("valid_from", f"First instant at which this {what} was observed", nullable=False),
         instant("valid_to", f"First instant at which it was observed to be over; NULL = this {what} is in force"),
         *flag("is_current", "in force now", nullable=False),
-        Column(
-            "open_key", SmallInteger(), nullable=True, comment="1 while open, else NULL: at most one open row a job"
-        ),
+        column("open_key", SmallInteger(), "1 while open, else NULL: at most one open row a job"),
         CheckConstraint(
             "(valid_to IS NULL AND is_current = 1 AND open_key IS NOT NULL AND open_key = 1)"
             " OR (valid_to IS NOT NULL AND is_current = 0 AND open_key IS NULL)",

@@ -1,10 +1,8 @@
 """Run attempts and what they logged; it must not know what is derived from them."""
 
-from __future__ import annotations
-
 from sqlalchemy import BigInteger, Date, ForeignKeyConstraint, Index, Integer, SmallInteger, UniqueConstraint
 
-from etl.warehouse.tables.schema import column, define, flag, instant, key, reference
+from etl.warehouse.tables.schema import KEY, column, define, flag, instant, key, reference
 from etl.warehouse.types import local_time, long_text, word
 
 job_session = define(
@@ -13,7 +11,7 @@ job_session = define(
     key(),
     reference("server_id", "server", "The server it ran on"),
     reference("job_id", "job", "The job"),
-    column("job_version_id", BigInteger().with_variant(Integer(), "sqlite"), "Definition in force at its start"),
+    column("job_version_id", KEY, "Definition in force at its start"),
     *flag("is_version_certain", "no change of the job may have come before its start unseen", nullable=False),
     column("session_uid", word(64), "Its id in the API, lower case", nullable=False),
     column("status", word(), "How it ended, or Running, in the vendor's word"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, SmallInteger, Table, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, SmallInteger, Table, UniqueConstraint
 
-from etl.warehouse.tables.schema import column, define, flag, instant, key, reference
+from etl.warehouse.tables.schema import KEY, column, define, flag, instant, key, reference
 from etl.warehouse.types import long_text, word
 
 server = define(
@@ -25,9 +25,7 @@ server = define(
     instant("copy_jobs_complete_at", "Observation instant of the last whole walk of the copy jobs"),
     instant("first_seen_at", "When this server was first read", nullable=False),
     instant("retired_at", "When another installation took its name; NULL = in use"),
-    Column(
-        "active_key", SmallInteger(), nullable=True, comment="1 while in use, else NULL: frees the name on retirement"
-    ),
+    column("active_key", SmallInteger(), "1 while in use, else NULL: frees the name on retirement"),
     CheckConstraint("(retired_at IS NULL) = (active_key IS NOT NULL)", name="active"),
     UniqueConstraint("name", "active_key"),
     UniqueConstraint("installation_id"),
@@ -101,7 +99,7 @@ dimension_change = define(
     key(),
     reference("server_id", "server", "The server"),
     column("entity", word(32), "organization, repository, proxy or proxy_pool", nullable=False),
-    column("entity_id", BigInteger().with_variant(Integer(), "sqlite"), "Key of the row in that table", nullable=False),
+    column("entity_id", KEY, "Key of the row in that table", nullable=False),
     column("field", word(64), "The changed field; NULL = removed or returned (see new_value)"),
     column("old_value", long_text(), "Value before, as text"),
     column("new_value", long_text(), "Value after, as text"),

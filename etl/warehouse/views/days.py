@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, ScalarSelect, case, func, select
+from collections.abc import Iterable
 
-from etl.warehouse.tables import (
-    calendar,
-    job,
-    job_day,
-    job_session,
-    organization,
-    repository,
-    repository_day,
-    server,
-)
-from etl.warehouse.views.names import MEANINGS, NAMES, ORGANIZATION_NAME, REPOSITORY_NAME, named, named_job
+from sqlalchemy import ColumnElement, Label, ScalarSelect, case, func, select
+
+from etl.warehouse.tables import calendar, job, job_day, job_session, organization, repository, repository_day, server
+from etl.warehouse.views.names import NAMES, ORGANIZATION_NAME, REPOSITORY_NAME, named, named_job
 from etl.warehouse.views.view import View, percentage, total, whole
 
 _KEYS = ("job_id", "server_id", "organization_id", "repository_id")
@@ -25,18 +18,25 @@ JOB_DAY = View(
     select(
         *NAMES,
         *(each for each in job_day.c if each.name not in _KEYS),
-        calendar.c.iso_week_label,
-        calendar.c.month_label,
-        calendar.c.weekday_name,
-        calendar.c.is_weekend,
-        calendar.c.year,
-        calendar.c.quarter,
-        calendar.c.month,
+        *calendar.c["iso_week_label", "month_label", "weekday_name", "is_weekend", "year", "quarter", "month"],
     ).select_from(named(job_day).outerjoin(calendar, calendar.c.day == job_day.c.day)),
-    MEANINGS,
 )
 
-_runs, _success, _warning = total(job_day.c.runs), total(job_day.c.runs_success), total(job_day.c.runs_warning)
+_RUNS = ("runs", "runs_success", "runs_warning", "runs_failed", "runs_stopped", "runs_expected", "runs_missed")
+_TREND = (*_RUNS, "transferred_bytes", "items_processed")
+_SLA = ("runs_expected", "runs_met", "runs_met_strict", "runs_missed", "runs_late", "runs_failed", "runs_not_observed")
+
+
+def _totals(names: Iterable[str]) -> list[Label[int]]:
+    return [total(job_day.c[name]).label(name) for name in names]
+
+
+def _meanings(names: Iterable[str]) -> dict[str, str]:
+    """A total means what its column means."""
+    return {name: job_day.c[name].comment or "" for name in names}
+
+
+_runs, _success, _warning = (total(job_day.c[name]) for name in ("runs", "runs_success", "runs_warning"))
 
 STATUS_TREND_DAILY = View(
     "rpt_status_trend_daily",
@@ -48,20 +48,11 @@ STATUS_TREND_DAILY = View(
         organization.c.id.label("organization_id"),
         ORGANIZATION_NAME.label("organization_name"),
         job.c.kind.label("job_kind"),
-        _runs.label("runs"),
-        _success.label("runs_success"),
-        _warning.label("runs_warning"),
-        total(job_day.c.runs_failed).label("runs_failed"),
-        total(job_day.c.runs_stopped).label("runs_stopped"),
-        total(job_day.c.runs_expected).label("runs_expected"),
-        total(job_day.c.runs_missed).label("runs_missed"),
-        total(job_day.c.transferred_bytes).label("transferred_bytes"),
-        total(job_day.c.items_processed).label("items_processed"),
+        *_totals(_TREND),
         percentage(_success, _runs).label("success_pct_strict"),
         percentage(_success + _warning, _runs).label("success_pct_lenient"),
         func.min(job_day.c.is_data_complete).label("is_data_complete"),
-        calendar.c.iso_week_label,
-        calendar.c.month_label,
+        *calendar.c["iso_week_label", "month_label"],
     )
     .select_from(
         job_day.join(job, job.c.id == job_day.c.job_id)
@@ -71,26 +62,13 @@ STATUS_TREND_DAILY = View(
     )
     .group_by(
         job_day.c.day,
-        server.c.id,
-        server.c.name,
-        organization.c.id,
-        organization.c.name,
-        organization.c.organization_uid,
+        *server.c["id", "name"],
+        *organization.c["id", "name", "organization_uid"],
         job.c.kind,
-        calendar.c.iso_week_label,
-        calendar.c.month_label,
+        *calendar.c["iso_week_label", "month_label"],
     ),
     {
-        **MEANINGS,
-        "runs": "Finished runs whose first attempt started that day",
-        "runs_success": "Runs that ended with Success",
-        "runs_warning": "Runs that ended with Warning",
-        "runs_failed": "Runs that ended with Failed or Disconnected",
-        "runs_stopped": "Runs that were stopped",
-        "runs_expected": "Expected starts that were met, met late, failed, missed or overlapped",
-        "runs_missed": "Expected starts at which nothing ran",
-        "transferred_bytes": "Bytes transferred by all attempts",
-        "items_processed": "Items processed by all attempts",
+        **_meanings(_TREND),
         "success_pct_strict": "100 x runs_success / runs",
         "success_pct_lenient": "100 x (runs_success + runs_warning) / runs",
         "is_data_complete": "1 = nothing of that day is unknown, of no job; 0 = not",
@@ -101,18 +79,7 @@ _month = (
     select(
         job_day.c.job_id,
         calendar.c.month_label,
-        *(
-            total(job_day.c[name]).label(name)
-            for name in (
-                "runs_expected",
-                "runs_met",
-                "runs_met_strict",
-                "runs_missed",
-                "runs_late",
-                "runs_failed",
-                "runs_not_observed",
-            )
-        ),
+        *_totals(_SLA),
         whole(func.count()).label("days_total"),
         total(case((job_day.c.runs_success + job_day.c.runs_warning > 0, 1), else_=0)).label("days_with_success"),
         total(1 - job_day.c.is_data_complete).label("days_incomplete"),
@@ -128,28 +95,13 @@ SLA_MONTHLY = View(
     select(
         _month.c.month_label,
         *NAMES,
-        _month.c.runs_expected,
-        _month.c.runs_met,
-        _month.c.runs_met_strict,
-        _month.c.runs_missed,
-        _month.c.runs_late,
-        _month.c.runs_failed,
-        _month.c.runs_not_observed,
+        *_month.c[_SLA],
         percentage(_month.c.runs_met, _month.c.runs_expected).label("sla_pct"),
-        _month.c.days_total,
-        _month.c.days_with_success,
-        _month.c.days_incomplete,
+        *_month.c["days_total", "days_with_success", "days_incomplete"],
     ).select_from(named_job().join(_month, _month.c.job_id == job.c.id)),
     {
-        **MEANINGS,
         "month_label": "Such as 2026-04, in the reporting zone",
-        "runs_expected": "Expected starts that were met, met late, failed, missed or overlapped",
-        "runs_met": "Expected starts that were met, in time or late, with Success or Warning",
-        "runs_met_strict": "Expected starts that were met, in time or late, with Success",
-        "runs_missed": "Expected starts at which nothing ran",
-        "runs_late": "Expected starts that were met late",
-        "runs_failed": "Runs that ended with Failed or Disconnected",
-        "runs_not_observed": "Expected starts of which nobody can tell",
+        **_meanings(_SLA),
         "sla_pct": "100 x runs_met / runs_expected; NULL = nothing was expected",
         "days_total": "Days of the month on which the job was known",
         "days_with_success": "Days on which a run that ended with Success or Warning started",
@@ -174,8 +126,7 @@ REPOSITORY_DAY = View(
     select(
         server.c.name.label("server_name"),
         REPOSITORY_NAME.label("repository_name"),
-        repository_day.c.capacity_bytes,
-        repository_day.c.free_bytes,
+        *repository_day.c["capacity_bytes", "free_bytes"],
         (repository_day.c.capacity_bytes - repository_day.c.free_bytes).label("used_bytes"),
         _of_its_attempts(whole(func.count())).label("sessions"),
         _of_its_attempts(total(job_session.c.transferred_bytes)).label("transferred_bytes"),
@@ -188,7 +139,6 @@ REPOSITORY_DAY = View(
         )
     ),
     {
-        **MEANINGS,
         "used_bytes": "capacity_bytes - free_bytes",
         "sessions": "Run attempts that started that day and wrote to it",
         "transferred_bytes": "Bytes that they transferred",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, and_, case, func, select
+from sqlalchemy import BigInteger, and_, case, func, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 from etl.warehouse.tables import rejected_document, server, sync_run
-from etl.warehouse.views.names import MEANINGS
 from etl.warehouse.views.view import View, total, whole
 
 _DAY_SECONDS = 86_400
@@ -22,26 +21,18 @@ class seconds_ago(GenericFunction[int]):  # noqa: N801 - a function of SQL
     inherit_cache = True
 
 
-@compiles(seconds_ago, "sqlite")
-def _on_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
-    instant = compiler.process(element.clauses, **kw)
-    return f"(CAST(strftime('%s', 'now') AS INTEGER) - CAST(strftime('%s', {instant}) AS INTEGER))"
+_TIMESTAMPDIFF = "TIMESTAMPDIFF(SECOND, {}, UTC_TIMESTAMP(6))"
+_SECONDS_AGO = {
+    "sqlite": "(CAST(strftime('%s', 'now') AS INTEGER) - CAST(strftime('%s', {}) AS INTEGER))",
+    "postgresql": "CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp() - {})) AS BIGINT)",
+    "mysql": _TIMESTAMPDIFF,
+    "mariadb": _TIMESTAMPDIFF,
+}
 
 
-@compiles(seconds_ago, "postgresql")
-def _on_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
-    instant = compiler.process(element.clauses, **kw)
-    return f"CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp() - {instant})) AS BIGINT)"
-
-
-@compiles(seconds_ago, "mysql", "mariadb")
-def _on_mariadb(element: Any, compiler: Any, **kw: Any) -> str:
-    instant = compiler.process(element.clauses, **kw)
-    return f"TIMESTAMPDIFF(SECOND, {instant}, UTC_TIMESTAMP(6))"
-
-
-def _is_recent(at: ColumnElement[Any]) -> ColumnElement[bool]:
-    return seconds_ago(at) < _DAY_SECONDS
+@compiles(seconds_ago, *_SECONDS_AGO)
+def _compile_seconds_ago(element: Any, compiler: Any, **kw: Any) -> str:
+    return _SECONDS_AGO[compiler.dialect.name].format(compiler.process(element.clauses, **kw))
 
 
 _is_look = sync_run.c.triggered_by != "rebuild"  # which reads the database alone
@@ -59,7 +50,7 @@ _recent = (
         whole(func.count()).label("passes"),
         total(case((sync_run.c.status.in_(("failed", "abandoned")), 1), else_=0)).label("failed_passes"),
     )
-    .where(_is_look, _is_recent(sync_run.c.started_at))
+    .where(_is_look, seconds_ago(sync_run.c.started_at) < _DAY_SECONDS)
     .group_by(sync_run.c.server_id)
     .subquery("recent")
 )
@@ -91,7 +82,6 @@ DATA_FRESHNESS = View(
     )
     .where(server.c.retired_at.is_(None)),
     {
-        **MEANINGS,
         "last_good_sync_at": "End of the last pass that succeeded (UTC)",
         "seconds_since_good_sync": "Seconds from then to now",
         "passes_24h": "Passes that began in the last 24 hours",

@@ -16,28 +16,29 @@ from etl.warehouse.tables import (
     job_session,
     job_status,
     job_version,
-    organization,
     proxy,
-    repository,
     run_status,
     schedule,
     server,
     session_baseline,
 )
-from etl.warehouse.views.names import MEANINGS, NAMES, ORGANIZATION_NAME, PROXY_NAME, REPOSITORY_NAME, named, named_job
+from etl.warehouse.views.names import NAMES, PROXY_NAME, named, named_job
 from etl.warehouse.views.view import View, not_negative, whole
 
 _MASKED = "***"  # values of fields that nobody knows may be anything
 _LENIENT = ("Success", "Warning")
 _SAME_START_SECONDS = 60  # a session and the last run of its job that start no further apart are the same
+_IS_PRESENT = (job.c.removed_at.is_(None), job.c.is_stub == 0, server.c.retired_at.is_(None))
 
 
-def _newest(session: FromClause, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
-    """Find the newest attempt of a job: one step back in the index of its attempts, or a few."""
+def _newest(
+    facts: FromClause, *conditions: ColumnElement[bool], key: str = "id", at: str = "started_at"
+) -> ScalarSelect[int]:
+    """Find the newest attempt or run of a job: one step back in the index of them, or a few."""
     return (
-        select(session.c.id)
-        .where(session.c.job_id == job.c.id, *conditions)
-        .order_by(session.c.started_at.desc(), session.c.id.desc())
+        select(facts.c[key])
+        .where(facts.c.job_id == job.c.id, *conditions)
+        .order_by(facts.c[at].desc(), facts.c[key].desc())
         .limit(1)
         .correlate(job)
         .scalar_subquery()
@@ -47,14 +48,9 @@ def _newest(session: FromClause, *conditions: ColumnElement[bool]) -> ScalarSele
 _any, _good, _strict = (job_session.alias(name) for name in ("any_session", "good_session", "strict_session"))
 _last, _success, _strictly = (job_session.alias(name) for name in ("last_session", "last_good", "last_strict"))
 _session_status, _job_status = run_status.alias("session_run_status"), run_status.alias("job_run_status")
-_last_run = (
-    select(job_run.c.first_session_id)
-    .where(job_run.c.job_id == job.c.id)
-    .order_by(job_run.c.first_started_at.desc(), job_run.c.first_session_id.desc())
-    .limit(1)
-    .correlate(job)
-    .scalar_subquery()
-)
+_newest_good = _newest(_good, _good.c.status.in_(_LENIENT), _good.c.ended_at.is_not(None))
+_newest_strict = _newest(_strict, _strict.c.status == "Success", _strict.c.ended_at.is_not(None))
+_newest_run = _newest(job_run, key="first_session_id", at="first_started_at")
 _runs_missed = (
     select(func.count())
     .select_from(expected_run)
@@ -94,15 +90,9 @@ JOB_CURRENT = View(
     select(
         *NAMES,
         PROXY_NAME.label("proxy_name"),
-        job.c.backup_type,
-        job.c.is_enabled,
-        schedule.c.schedule_type,
-        schedule.c.schedule_text,
-        schedule.c.is_schedule_enabled,
-        job.c.next_run_at,
-        job.c.last_status,
-        job.c.last_run_at,
-        job.c.last_backup_at,
+        *job.c["backup_type", "is_enabled"],
+        *schedule.c["schedule_type", "schedule_text", "is_schedule_enabled"],
+        *job.c["next_run_at", "last_status", "last_run_at", "last_backup_at"],
         _last.c.status.label("last_session_status"),
         _last.c.started_at.label("last_session_started_at"),
         _last.c.ended_at.label("last_session_ended_at"),
@@ -129,20 +119,14 @@ JOB_CURRENT = View(
         .outerjoin(schedule, schedule.c.id == job.c.schedule_id)
         .outerjoin(_last, _last.c.id == _newest(_any))
         .outerjoin(session_baseline, session_baseline.c.session_id == _last.c.id)
-        .outerjoin(
-            _success, _success.c.id == _newest(_good, _good.c.status.in_(_LENIENT), _good.c.ended_at.is_not(None))
-        )
-        .outerjoin(
-            _strictly,
-            _strictly.c.id == _newest(_strict, _strict.c.status == "Success", _strict.c.ended_at.is_not(None)),
-        )
-        .outerjoin(job_run, job_run.c.first_session_id == _last_run)
+        .outerjoin(_success, _success.c.id == _newest_good)
+        .outerjoin(_strictly, _strictly.c.id == _newest_strict)
+        .outerjoin(job_run, job_run.c.first_session_id == _newest_run)
         .outerjoin(_session_status, _session_status.c.status == _last.c.status)
         .outerjoin(_job_status, _job_status.c.status == job.c.last_status)
     )
-    .where(job.c.removed_at.is_(None), job.c.is_stub == 0, server.c.retired_at.is_(None)),
+    .where(*_IS_PRESENT),
     {
-        **MEANINGS,
         "proxy_name": "Name of the proxy that works for it; (unknown) where the API does not tell",
         "last_session_status": "Status of its newest run attempt",
         "last_session_started_at": "Start of its newest run attempt (UTC)",
@@ -160,39 +144,21 @@ JOB_CURRENT = View(
     },
 )
 
+_job_name_then = func.coalesce(job_version.c.name, job.c.job_uid).label("job_name")
+
 JOB_HISTORY = View(
     "rpt_job_history",
     "One row per job and status over time, with the definition in force and the names as they were then",
     select(
-        server.c.id.label("server_id"),
-        server.c.name.label("server_name"),
-        organization.c.id.label("organization_id"),
-        ORGANIZATION_NAME.label("organization_name"),
-        repository.c.id.label("repository_id"),
-        REPOSITORY_NAME.label("repository_name"),
-        job.c.id.label("job_id"),
-        func.coalesce(job_version.c.name, job.c.job_uid).label("job_name"),
-        job.c.kind.label("job_kind"),
-        job_status.c.valid_from,
-        job_status.c.valid_to,
-        job_status.c.is_current,
+        *(_job_name_then if each.name == "job_name" else each for each in NAMES),
+        *job_status.c["valid_from", "valid_to", "is_current"],
         job_version.c.version_number.label("job_version_number"),
-        job_status.c.last_status,
-        job_status.c.last_run_at,
-        job_status.c.next_run_at,
+        *job_status.c["last_status", "last_run_at", "next_run_at"],
         job_version.c.is_enabled,
         schedule.c.schedule_text,
         job.c.job_uid,
-    ).select_from(
-        job_status.join(job_version, job_version.c.id == job_status.c.job_version_id)
-        .join(job, job.c.id == job_status.c.job_id)
-        .join(server, server.c.id == job.c.server_id)
-        .outerjoin(organization, organization.c.id == job_version.c.organization_id)
-        .outerjoin(repository, repository.c.id == job_version.c.repository_id)
-        .outerjoin(schedule, schedule.c.id == job_version.c.schedule_id)
-    ),
+    ).select_from(named(job_status, by_version=True).outerjoin(schedule, schedule.c.id == job_version.c.schedule_id)),
     {
-        **MEANINGS,
         "organization_name": "Name of the organization of that definition; its id while no name is known",
         "repository_name": "Name of the repository of that definition; its id while no name is known",
         "job_name": "Name of the job then",
@@ -201,33 +167,21 @@ JOB_HISTORY = View(
 )
 
 _window, _periodic = backup_window_hour.alias("window_hour"), backup_window_hour.alias("periodic_window_hour")
-_has_window = func.coalesce(schedule.c.is_window_enabled, 1) == 1
 _has_periodic_window = and_(
     schedule.c.schedule_type == "Periodically", func.coalesce(schedule.c.is_periodic_window_enabled, 1) == 1
 )
-_is_closed = or_(
-    func.coalesce(_window.c.is_allowed, 1) == 0,
-    func.coalesce(_periodic.c.is_allowed, 1) == 0,
-)
+_is_closed = or_(func.coalesce(_window.c.is_allowed, 1) == 0, func.coalesce(_periodic.c.is_allowed, 1) == 0)
 
 
 def _with_windows(source: Any) -> Any:
     """Join the hours of the windows in force to jobs with their schedules and the hours of the week."""
-    return source.outerjoin(
-        _window,
-        and_(
-            _window.c.window_id == schedule.c.window_id,
-            _window.c.hour_of_week == hour_of_week.c.hour_of_week,
-            _has_window,
-        ),
-    ).outerjoin(
-        _periodic,
-        and_(
-            _periodic.c.window_id == schedule.c.periodic_window_id,
-            _periodic.c.hour_of_week == hour_of_week.c.hour_of_week,
-            _has_periodic_window,
-        ),
-    )
+    for hours, window_id, is_in_force in (
+        (_window, schedule.c.window_id, func.coalesce(schedule.c.is_window_enabled, 1) == 1),
+        (_periodic, schedule.c.periodic_window_id, _has_periodic_window),
+    ):
+        is_same_hour = hours.c.hour_of_week == hour_of_week.c.hour_of_week
+        source = source.outerjoin(hours, and_(hours.c.window_id == window_id, is_same_hour, is_in_force))
+    return source
 
 
 _closed = (
@@ -243,17 +197,11 @@ SCHEDULE = View(
     "One row per job that is present now: its schedule in words and numbers",
     select(
         *NAMES,
-        schedule.c.schedule_type,
-        schedule.c.schedule_text,
-        schedule.c.interval_minutes,
-        schedule.c.daily_time,
-        schedule.c.retry_limit,
+        *schedule.c["schedule_type", "schedule_text", "interval_minutes", "daily_time", "retry_limit"],
         schedule.c.retry_wait_minutes,
         (168 - func.coalesce(_closed.c.hours, 0)).label("allowed_hour_count"),
         job.c.next_run_at,
-        schedule.c.daily_type,
-        schedule.c.offset_minutes,
-        schedule.c.is_schedule_enabled,
+        *schedule.c["daily_type", "offset_minutes", "is_schedule_enabled"],
         job.c.is_enabled,
     )
     .select_from(
@@ -261,8 +209,8 @@ SCHEDULE = View(
         .outerjoin(schedule, schedule.c.id == job.c.schedule_id)
         .outerjoin(_closed, _closed.c.schedule_id == schedule.c.id)
     )
-    .where(job.c.removed_at.is_(None), job.c.is_stub == 0, server.c.retired_at.is_(None)),
-    {**MEANINGS, "allowed_hour_count": "Hours of the week in which its windows let it work; 168 = always"},
+    .where(*_IS_PRESENT),
+    {"allowed_hour_count": "Hours of the week in which its windows let it work; 168 = always"},
 )
 
 WINDOW_HOUR = View(
@@ -270,9 +218,7 @@ WINDOW_HOUR = View(
     "One row per job that is present now and hour of the week, on the server's clock",
     select(
         *NAMES,
-        hour_of_week.c.hour_of_week,
-        hour_of_week.c.weekday_name,
-        hour_of_week.c.hour,
+        *hour_of_week.c["hour_of_week", "weekday_name", "hour"],
         case((_is_closed, 0), else_=1).label("is_allowed"),
         hour_of_week.c.monday_first,
     )
@@ -281,8 +227,8 @@ WINDOW_HOUR = View(
             named_job().outerjoin(schedule, schedule.c.id == job.c.schedule_id).join(hour_of_week, literal(1) == 1)
         )
     )
-    .where(job.c.removed_at.is_(None), job.c.is_stub == 0, server.c.retired_at.is_(None)),
-    {**MEANINGS, "is_allowed": "1 = the windows in force let it work in this hour, 0 = not"},
+    .where(*_IS_PRESENT),
+    {"is_allowed": "1 = the windows in force let it work in this hour, 0 = not"},
 )
 
 _is_unknown_field = func.substr(job_change.c.field, 1, 6) == "extra."
@@ -297,16 +243,12 @@ JOB_CHANGE = View(
     "One row per changed field of a job; values of fields that this program does not know are masked",
     select(
         *NAMES,
-        job_change.c.detected_at,
-        job_change.c.not_before,
-        job_change.c.change_type,
-        job_change.c.field,
+        *job_change.c["detected_at", "not_before", "change_type", "field"],
         _shown(job_change.c.old_value).label("old_value"),
         _shown(job_change.c.new_value).label("new_value"),
         job_version.c.version_number.label("job_version_number"),
     ).select_from(named(job_change, by_version=True)),
     {
-        **MEANINGS,
         "old_value": "Value before, as text; *** = masked",
         "new_value": "Value after, as text; *** = masked",
         "job_version_number": "Number of the version opened; for removed that of the one closed",

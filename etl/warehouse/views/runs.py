@@ -5,58 +5,32 @@ from __future__ import annotations
 from sqlalchemy import and_, case, exists, func, not_, or_, select
 
 from etl.warehouse.tables import expected_run, job, job_run, job_session, job_version, server
-from etl.warehouse.views.names import MEANINGS, NAMES, named
+from etl.warehouse.views.names import NAMES, named
 from etl.warehouse.views.view import View
 
 _LENIENT = ("Success", "Warning")
-_NOT_SIMPLY_MET = (
-    "met_late",
-    "failed",
-    "missed",
-    "overlapped",
-    "window_closed",
-    "disabled",
-    "not_observed",
-)
+_NOT_SIMPLY_MET = ("met_late", "failed", "missed", "overlapped", "window_closed", "disabled", "not_observed")
 
 RUN = View(
     "rpt_run",
     "One row per run: a first attempt and the retries after it",
     select(
         *NAMES,
-        job_run.c.first_started_at,
-        job_run.c.final_ended_at,
-        job_run.c.first_attempt_status,
-        job_run.c.final_status,
-        job_run.c.attempts,
-        job_run.c.is_first_attempt_success,
-        job_run.c.is_success_strict,
-        job_run.c.is_success_lenient,
-        job_run.c.is_failure,
-        job_run.c.elapsed_seconds,
-        job_run.c.transferred_bytes,
-        job_run.c.day,
+        *job_run.c["first_started_at", "final_ended_at", "first_attempt_status", "final_status", "attempts"],
+        *job_run.c["is_first_attempt_success", "is_success_strict", "is_success_lenient", "is_failure"],
+        *job_run.c["elapsed_seconds", "transferred_bytes", "day"],
         job_version.c.version_number.label("job_version_number"),
-        job_run.c.is_version_certain,
-        job_run.c.failures_in_a_row,
-        job_run.c.first_session_id,
-        job_run.c.final_session_id,
+        *job_run.c["is_version_certain", "failures_in_a_row", "first_session_id", "final_session_id"],
     ).select_from(named(job_run).outerjoin(job_version, job_version.c.id == job_run.c.job_version_id)),
-    {**MEANINGS, "job_version_number": "Number of the definition in force at its start"},
+    {"job_version_number": "Number of the definition in force at its start"},
 )
 
 # Of the failures of a streak the last is the one with the highest number; one sort of them is quicker than to look for
 # later ones of each.
+_streak = (job_run.c.job_id, job_run.c.failing_since_at)
+_last_first = (job_run.c.failures_in_a_row.desc(), job_run.c.first_started_at.desc())
 _failure = (
-    select(
-        job_run,
-        func.row_number()
-        .over(
-            partition_by=(job_run.c.job_id, job_run.c.failing_since_at),
-            order_by=(job_run.c.failures_in_a_row.desc(), job_run.c.first_started_at.desc()),
-        )
-        .label("place_from_last"),
-    )
+    select(job_run, func.row_number().over(partition_by=_streak, order_by=_last_first).label("place_from_last"))
     .where(job_run.c.is_failure == 1)
     .subquery("failure")
 )
@@ -80,7 +54,6 @@ FAILURE_STREAK = View(
     .select_from(named(_failure))
     .where(_failure.c.place_from_last == 1),
     {
-        **MEANINGS,
         "failures_in_a_row": "Failed runs of this streak",
         "first_failure_at": "Start of its first failed run (UTC)",
         "last_failure_at": "Start of its last failed run (UTC)",
@@ -93,20 +66,14 @@ MISSED_RUN = View(
     "One row per expected start that is due and was not simply met; missed = nothing ran",
     select(
         *NAMES,
-        expected_run.c.expected_at,
-        expected_run.c.expected_local,
-        expected_run.c.day,
-        expected_run.c.outcome,
-        expected_run.c.lateness_seconds,
-        expected_run.c.reason,
+        *expected_run.c["expected_at", "expected_local", "day", "outcome", "lateness_seconds", "reason"],
         job_version.c.version_number.label("job_version_number"),
-        expected_run.c.session_id,
-        expected_run.c.basis,
+        *expected_run.c["session_id", "basis"],
     )
     .select_from(named(expected_run, by_version=True))
     # What is ruled out is known days ahead, but not due yet.
     .where(expected_run.c.outcome.in_(_NOT_SIMPLY_MET), expected_run.c.expected_at <= server.c.observed_at),
-    {**MEANINGS, "job_version_number": "Number of the definition in force then"},
+    {"job_version_number": "Number of the definition in force then"},
 )
 
 _copy_job = job.alias("copy_job")
@@ -170,7 +137,6 @@ COPY_LAG = View(
         or_(_copy.c.id.is_not(None), and_(_was_there, not_(_was_removed))),
     ),
     {
-        **MEANINGS,
         "copy_job_name": "Name of the copy job today",
         "backup_ended_at": "End of the backup run (UTC)",
         "copied_at": "End of the first successful copy after it and before that of the next backup run (UTC)",

@@ -11,6 +11,20 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Double, Label, Select,
 from sqlalchemy.schema import CreateView, DropView
 from sqlalchemy.types import TypeEngine
 
+# What the keys and names mean that most views show.
+_MEANINGS = {
+    "server_id": "The server",
+    "server_name": "Name of the server",
+    "organization_id": "The Microsoft 365 organization",
+    "organization_name": "Name of the organization today; its id while no name is known",
+    "repository_id": "The backup repository",
+    "repository_name": "Name of the repository today; its id while no name is known",
+    "job_id": "The job",
+    "job_name": "Name of the job today; its id while no name is known",
+    "job_kind": "backup or copy",
+    "proxy_name": "Name of the proxy today; its id while no name is known",
+}
+
 
 class ViewColumn(NamedTuple):
     """One column of a view."""
@@ -53,10 +67,11 @@ class View:
     @property
     def columns(self) -> Iterator[ViewColumn]:
         """Yield the columns in order, each with its meaning."""
+        meanings = {**_MEANINGS, **self.meanings}
         for each in self.select.selected_columns:
             source = each.element if isinstance(each, Label) else each
             comment = source.comment if isinstance(source, Column) else None
-            yield ViewColumn(each.name, each.type, self.meanings.get(each.name) or comment or "")
+            yield ViewColumn(each.name, each.type, meanings.get(each.name) or comment or "")
 
 
 def whole(expression: ColumnElement[Any]) -> ColumnElement[int]:
