@@ -27,6 +27,7 @@ from sqlalchemy import Engine, event, select
 from etl.config import Settings
 from etl.errors import NotFound, ServerFailed
 from etl.extract.client import ServiceInstance
+from etl.extract.traffic import Traffic
 from etl.extract.versions import VERSIONS
 from etl.pipeline import SyncOptions, sync
 from etl.report import queries
@@ -148,11 +149,8 @@ class Scene:
 class Connection:
     """What the pipeline needs of Vb365Client."""
 
-    requests = bytes_received = 0
-    server_date = None
-
     def __init__(self, scene: Scene) -> None:
-        self._scene, self.version = scene, scene.api_version
+        self._scene, self.version, self.traffic = scene, scene.api_version, Traffic()
 
     def __enter__(self) -> Self:
         return self

@@ -56,7 +56,7 @@ def run_pass(engine: Engine, server_id: int, world: World, at: datetime) -> tupl
     with open_sync_run(engine, server_id, f"s{server_id}", lambda: at, "sync") as sync_run:
         listing = begin_reading(sync_run, "backup", 8)
         list_jobs(Shelf(world), listing)
-        confirm_missing(Shelf(world), listing, at_once=1, max_removed_share=1.0, is_mass_removal_allowed=False)
+        confirm_missing(Shelf(world), listing, at_once=1, max_removed_share=1.0)
         load_documents(sync_run, listing)
     result = sync_run.streams[0]
     return result.added, result.changed, result.removed

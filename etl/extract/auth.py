@@ -1,6 +1,6 @@
 """The bearer token as an httpx.Auth flow: signed in once for all threads, renewed before and after it dies.
 
-This file must not know what is asked with the token. Veeam's page: "Requesting Authorization Tokens" of the REST API.
+Veeam's page: "Requesting Authorization Tokens" of the REST API.
 """
 
 from __future__ import annotations

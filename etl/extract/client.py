@@ -1,7 +1,4 @@
-"""Vb365Client: one signed-in conversation with one server at one API version, as undecoded documents.
-
-This file must not know tables, nor what stands in a job.
-"""
+"""Vb365Client: one signed-in conversation with one server at one API version, as undecoded documents."""
 
 from __future__ import annotations
 
@@ -39,6 +36,7 @@ class Vb365Client:
 
     def __init__(self, connection: Connection, version: ApiVersion, auth: BearerAuth, page_size: int) -> None:
         self._connection, self._version, self._auth = connection, version, auth
+        self.traffic = connection.traffic
         self._lists = Lists(connection, auth)
         self._page_size = page_size
         self._log: str | None = None  # what this server calls a session's log, once one was read
@@ -91,21 +89,6 @@ class Vb365Client:
     def version(self) -> int:
         """The number of the API version that is spoken."""
         return self._version.number
-
-    @property
-    def requests(self) -> int:
-        """How many requests were sent so far, repeats and sign-ins included."""
-        return self._connection.tally.requests
-
-    @property
-    def bytes_received(self) -> int:
-        """How many bytes of bodies came so far, as sent (compressed)."""
-        return self._connection.tally.bytes_received
-
-    @property
-    def server_date(self) -> datetime | None:
-        """The last Date header, aware, UTC, to the second."""
-        return self._connection.tally.server_date
 
     def service_instance(self) -> ServiceInstance | None:
         """Tell who the server is, as it said at sign-in; None where the version or the account cannot (403, 404)."""

@@ -1,4 +1,4 @@
-"""Bulk statements, the fastest each database has; they must not know what the rows mean.
+"""Bulk statements, the fastest each database has.
 
 Rows go to the drivers as tuples: SQLAlchemy's own way from a mapping to a row costs more than the databases' work.
 An UPDATE per row is one round trip each over a network, so PostgreSQL and MariaDB update from a staged table.

@@ -1,4 +1,4 @@
-"""The only writer of calendar, hour_of_week, run_status and report_clock; it must not know any fact."""
+"""The only writer of calendar, hour_of_week, run_status and report_clock."""
 
 from __future__ import annotations
 

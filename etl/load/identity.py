@@ -1,12 +1,9 @@
-"""Which row of ``server`` a server is: by the installation's own id where it is known, else by name (design, step 1).
-
-This file must not know how the id was found out.
-"""
+"""Which row of ``server`` a server is: by the installation's own id where it is known, else by name."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +21,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a server says of itself and the settings say of it; None = not known."""
+    """What a server says of itself and the settings say of it, by the columns of server; None = not known."""
 
     name: str
     base_url: str | None = None
@@ -169,12 +166,4 @@ def _update(connection: Connection, row: Row[Any], identity: Identity) -> int:
 
 
 def _values(identity: Identity) -> dict[str, Any]:
-    return {
-        "name": identity.name,
-        "installation_id": identity.installation_id,
-        "base_url": identity.base_url,
-        "api_version": identity.api_version,
-        "product_version": identity.product_version,
-        "timezone": identity.timezone,
-        "active_key": 1,
-    }
+    return {**asdict(identity), "active_key": 1}

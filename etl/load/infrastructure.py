@@ -1,29 +1,21 @@
 """The only writer of what organizations, proxy pools, proxies and repositories look like, and of their changes.
 
-A list is written in a fixed number of statements, whatever its length. This file must not know documents or jobs.
+A list is written in a fixed number of statements, whatever its length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, delete, select
 
 from etl.load.bulk import batches, insert_rows, is_among, update_rows, update_where
-from etl.load.ledger import LedgerRow
+from etl.load.ledger import Counts, LedgerRow
 from etl.load.references import References, number
 from etl.transform.records import Entity, EntityRecord
-from etl.warehouse.tables import (
-    dimension_change,
-    organization,
-    proxy,
-    proxy_pool,
-    repository,
-    repository_day,
-)
+from etl.warehouse.tables import dimension_change, organization, proxy, proxy_pool, repository, repository_day
 
 _TABLES: Mapping[str, Table] = {
     "organization": organization,
@@ -49,16 +41,6 @@ _SENT_WITH: Mapping[tuple[str, str], str] = {
     ("repository", "proxy_pool_uid"): "is_outdated",
     ("repository", "organization_uid"): "is_outdated",
 }
-
-
-@dataclass(slots=True)
-class EntityCounts:
-    """How many entities of a list were added (or came back), changed, stayed as they were, were removed."""
-
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    removed: int = 0
 
 
 class _Known(NamedTuple):
@@ -105,7 +87,7 @@ def write_entities(
     entity: Entity,
     records: Sequence[EntityRecord],
     gone: Collection[str] = (),
-) -> EntityCounts:
+) -> Counts:
     """Bring one server's rows of one entity in step with a list (each uid once); ``gone`` are removed.
 
     What a record does not show keeps its value. What moves by itself is kept current without a change.
@@ -152,7 +134,7 @@ def write_entities(
     )
     added = sum(each.is_added for each in seen)
     changed = sum(each.has_moved and not each.is_added for each in seen)
-    return EntityCounts(added, changed, len(seen) - added - changed, len(removed))
+    return Counts(added, changed, len(seen) - added - changed, len(removed))
 
 
 def write_repository_days(connection: Connection, server_id: int, day: date, records: Sequence[EntityRecord]) -> None:

@@ -1,4 +1,4 @@
-"""The only writer of session_message: the logs of sessions that did not succeed; it must not know what they mean."""
+"""The only writer of session_message: the logs of sessions that did not succeed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What job rows point at: stubs of organizations, repositories, proxies and parent jobs, schedules and windows.
 
 Stubs are inserted sorted, ignoring those that are there, then read again; values that all servers share are inserted
-where they are missing, by one transaction at a time. This file must not know what changed or when a row is current.
+where they are missing, by one transaction at a time.
 """
 
 from __future__ import annotations

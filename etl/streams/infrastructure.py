@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from etl.errors import SourceError
 from etl.extract.versions import VERSIONS
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
-from etl.load.ledger import StreamResult
+from etl.load.ledger import Counts, StreamResult
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.run import SyncRun
 from etl.streams.reading import FEWEST_TO_DOUBT, Reading
@@ -73,8 +73,6 @@ def sync_infrastructure(
     source: Source,
     streams: Collection[str],
     reporting_zone: ZoneInfo,
-    *,
-    is_mass_removal_allowed: bool = False,
 ) -> None:
     """Bring organizations, proxies (with their pools) and repositories up to date, where ``streams`` names them.
 
@@ -94,7 +92,7 @@ def sync_infrastructure(
             except SourceError as error:
                 refusal = refusal or error
             else:
-                _find_removed(sync_run, listing, is_mass_removal_allowed=is_mass_removal_allowed)
+                _find_removed(sync_run, listing)
                 listings.append(listing)
         if listings:
             whole = Reading(stream=stream)
@@ -125,7 +123,7 @@ def _read(source: Source, entity: Entity) -> _Listing:
     return listing
 
 
-def _find_removed(sync_run: SyncRun, listing: _Listing, *, is_mass_removal_allowed: bool) -> None:
+def _find_removed(sync_run: SyncRun, listing: _Listing) -> None:
     """Find what a list no longer shows; none is asked for by id, as a removal here is a date that can be undone."""
     if listing.has_shifted:
         listing.note_shifted()
@@ -134,7 +132,8 @@ def _find_removed(sync_run: SyncRun, listing: _Listing, *, is_mass_removal_allow
         return  # it may be any of those that are missing
     with reading(sync_run.engine) as connection:
         present = present_entities(connection, sync_run.server_id, listing.entity)
-    if len(present) > FEWEST_TO_DOUBT and not (listing.records or listing.rejections or is_mass_removal_allowed):
+    is_empty = not (listing.records or listing.rejections)
+    if len(present) > FEWEST_TO_DOUBT and is_empty and not sync_run.is_mass_removal_allowed:
         listing.refuse_removals(f"the list is empty, and {len(present)} were known")
         return
     listing.removed = present - listing.records.keys() - listing.rejections.keys()
@@ -150,10 +149,10 @@ def _write(
     connection: Connection,
 ) -> StreamResult:
     server_id, at = sync_run.server_id, sync_run.observed_at
-    counts = []
+    counts = Counts()
     for each in listings:
         records, rejections = list(each.records.values()), list(each.rejections.values())
-        counts.append(write_entities(connection, sync_run.row, at, each.entity, records, each.removed))
+        counts.add(write_entities(connection, sync_run.row, at, each.entity, records, each.removed))
         if each.entity == "repository":
             write_repository_days(connection, server_id, at.astimezone(reporting_zone).date(), records)
         store_rejections(connection, server_id, rejections, at, api_version, is_from_file=sync_run.is_from_file)
@@ -170,8 +169,5 @@ def _write(
         seen=sum(len(each.records) + len(each.rejections) for each in listings),
         complete_from=at if is_whole else None,
         complete_to=max(sync_run.clock(), at) if is_whole else None,
-        added=sum(each.added for each in counts),
-        changed=sum(each.changed for each in counts),
-        unchanged=sum(each.unchanged for each in counts),
-        removed=sum(each.removed for each in counts),
+        counts=counts,
     )

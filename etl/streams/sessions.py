@@ -24,10 +24,9 @@ from etl.load.bulk import batches
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.dimensions import write_unknown_statuses
 from etl.load.facts.definitions import Definitions
-from etl.load.ledger import StreamResult
+from etl.load.ledger import Counts, StreamResult
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.load.sessions import (
-    SessionCounts,
     first_start,
     forget_sessions,
     has_lost_jobs,
@@ -68,8 +67,6 @@ class Source(Listing, Protocol):
     @property
     def session_bounds(self) -> Literal["none", "lower", "both"]: ...
     @property
-    def server_date(self) -> datetime | None: ...
-    @property
     def has_status_filter(self) -> bool: ...
     def sessions(
         self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None
@@ -92,7 +89,7 @@ class _SessionReading(Reading):
     progress: Progress | None = None
     unfinished: dict[str, datetime] = field(default_factory=dict)
     definitions: Definitions = field(default_factory=Definitions)
-    counts: SessionCounts = field(default_factory=SessionCounts)
+    counts: Counts = field(default_factory=Counts)
     seen: int = 0
     met: set[str] = field(default_factory=set)
 
@@ -125,25 +122,17 @@ class _SessionReading(Reading):
     def _write(self, records: list[SessionRecord], rejections: list[Rejection]) -> None:
         sync_run, at = self.sync_run, self.sync_run.observed_at
 
-        def write(connection: Connection) -> SessionCounts:
-            counts = SessionCounts()
+        def write(connection: Connection) -> Counts:
+            counts = Counts()
             for some in batches(records):
-                write_sessions(connection, sync_run.server_id, at, self.zones, some, self.definitions, counts)
+                counts.add(write_sessions(connection, sync_run.server_id, at, self.zones, some, self.definitions))
             store_rejections(
-                connection,
-                sync_run.server_id,
-                rejections,
-                at,
-                self.source.version,
-                is_from_file=sync_run.is_from_file,
+                connection, sync_run.server_id, rejections, at, self.source.version, is_from_file=sync_run.is_from_file
             )
             _resolve(connection, sync_run, {each.session_uid for each in records})
             return counts
 
-        counts = sync_run.write(write)
-        self.counts.added += counts.added
-        self.counts.changed += counts.changed
-        self.counts.unchanged += counts.unchanged
+        self.counts.add(sync_run.write(write))
         self.met.update(self.unfinished.keys() & {each.session_uid for each in records})
         for each in records:
             self.unknown_words.update(each.unknown_words)
@@ -172,9 +161,7 @@ class _SessionReading(Reading):
                 complete_from=begun and min(first_start(connection, self.sync_run.server_id) or begun, begun),
                 complete_to=begun,
                 failure=failure,
-                added=self.counts.added,
-                changed=self.counts.changed,
-                unchanged=self.counts.unchanged,
+                counts=self.counts,
             )
 
         self.sync_run.finish(finish)
@@ -190,7 +177,7 @@ def sync_sessions(
     sync_run: SyncRun, source: Source, zones: Zones, *, full: bool, at_once: int, progress: Progress | None = None
 ) -> None:
     """Bring the sessions of a server up to date; what fails makes the stream failed and the run partial."""
-    begun = _begin(sync_run.clock(), source.server_date)
+    begun = _begin(sync_run.clock(), sync_run.traffic.server_date)
     with reading(sync_run.engine) as connection:
         cursor = read_cursor(connection, sync_run.server_id, STREAM)
         unfinished = unfinished_sessions(connection, sync_run.server_id, VERSIONS[source.version].kinds)

@@ -1,7 +1,7 @@
 """Reads organizations, repositories, proxies and proxy pools, of any API version, into records: named fields only.
 
-This file must not know HTTP or SQL. An organization's document holds passwords: nothing of it but the fields named
-here may leave this file, not even in the text of an error.
+An organization's document holds passwords: nothing of it but the fields named here may leave this file, not even in
+the text of an error.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from etl.transform.rejections import rejection
 
 STREAM_OF_ENTITY: Mapping[Entity, str] = {
     "organization": "organizations",
-    "repository": "repositories",
-    "proxy": "proxies",
     "proxy_pool": "proxy_pools",
+    "proxy": "proxies",
+    "repository": "repositories",
 }
 _LONGEST_PRODUCT_VERSION = 64
 
@@ -71,10 +71,7 @@ _FIELDS: Mapping[Entity, Mapping[str, _Field]] = {
         "first_backup_at": _Field(("firstBackuptime",), values.instant, "a timestamp", since=None),
         "last_backup_at": _Field(("lastBackuptime",), values.instant, "a timestamp", since=None),
     },
-    "proxy_pool": {
-        "name": _text("name"),
-        "description": _text("description"),
-    },
+    "proxy_pool": {"name": _text("name"), "description": _text("description")},
     "proxy": {
         "name": _text("hostName"),
         "description": _text("description"),

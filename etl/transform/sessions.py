@@ -1,4 +1,4 @@
-"""Reads the document of a run attempt, of any API version, into a record; it must not know HTTP, SQL or other runs."""
+"""Reads the document of a run attempt, of any API version, into a record."""
 
 from __future__ import annotations
 
@@ -14,41 +14,17 @@ from etl.transform.rejections import rejection
 STREAM = "sessions"
 
 _KEYS = frozenset(
-    {
-        "id",
-        "jobId",
-        "jobType",
-        "creationTime",
-        "endTime",
-        "status",
-        "jobSessionConfigType",
-        "mainSessionId",
-        "retryCount",
-        "jobWillBeRetried",
-        "progress",
-        "statistics",
-        "details",
-        "repositoryId",
-        "proxyId",
-        "proxyPoolId",
-        "eTag",
-        "_links",
-    }
+    (
+        *("id", "jobId", "jobType", "creationTime", "endTime", "status", "jobSessionConfigType", "details", "progress"),
+        *("mainSessionId", "retryCount", "jobWillBeRetried", "repositoryId", "proxyId", "proxyPoolId", "statistics"),
+        *("eTag", "_links"),
+    )
 )
 _STATISTICS = frozenset(
-    {
-        "processingRate",
-        "processingRateBytesPS",
-        "processingRateItemsPS",
-        "readRate",
-        "readRateBytesPS",
-        "writeRate",
-        "writeRateBytesPS",
-        "transferredData",
-        "transferredDataBytes",
-        "processedObjects",
-        "bottleneck",
-    }
+    (
+        *("processingRate", "processingRateBytesPS", "processingRateItemsPS", "readRate", "readRateBytesPS"),
+        *("writeRate", "writeRateBytesPS", "transferredData", "transferredDataBytes", "processedObjects", "bottleneck"),
+    )
 )
 _STATUSES = values.vocabulary(*STATUSES)
 # No run lies outside of these years or takes longer; sums over hours and days rely on it.

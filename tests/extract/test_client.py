@@ -104,19 +104,19 @@ def test_the_requests_of_a_walk_on_v8(server: SimulatedServer, connect: Connect)
         ("GET", "/v8/CopyJobs?limit=3"),
         ("POST", "/v8/token/logout"),
     ]
-    assert client.requests == 8
+    assert client.traffic.requests == 8
 
 
 def test_no_copy_jobs_before_v6(server: SimulatedServer, connect: Connect) -> None:
     client = connect(server, "v5")
-    before = client.requests
+    before = client.traffic.requests
 
     assert list(client.copy_jobs()) == []
     with pytest.raises(VersionNotServed, match="v5 of the API has no copy jobs"):
         client.copy_job("a")
     with pytest.raises(VersionNotServed):
         client.assert_served("copy_jobs")
-    assert client.requests == before
+    assert client.traffic.requests == before
 
 
 def test_a_list_in_the_other_shape_is_read_too(server: SimulatedServer, connect: Connect) -> None:
@@ -157,7 +157,7 @@ def test_one_bad_document_among_good_ones(
 def test_compressed_and_chunked_bodies(version: str, server: SimulatedServer, connect: Connect) -> None:
     client = connect(server, version, page_size=100)
     plain = read(client.jobs())
-    before, sizes = client.bytes_received, []
+    before, sizes = client.traffic.bytes_received, []
 
     def compress(_: Request, response: Response) -> Response:
         body = gzip.compress(response.body)
@@ -167,23 +167,23 @@ def test_compressed_and_chunked_bodies(version: str, server: SimulatedServer, co
     server.faults.after(f"/{version}/Jobs", compress)
 
     assert read(client.jobs()) == plain
-    assert client.bytes_received - before == sizes[0]
+    assert client.traffic.bytes_received - before == sizes[0]
 
 
 def test_what_came_is_counted(connect: Connect) -> None:
     start = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
     with SimulatedServer(World(jobs=1, start=start), clock="simulated") as server:
         client = connect(server)
-        before = client.bytes_received
+        before = client.traffic.bytes_received
         server.faults.before("/v8/Jobs/x", literal(b'{"id":"x"}'))
 
         assert client.job("x") == b'{"id":"x"}'
 
-        assert client.bytes_received - before == 10
-        assert client.server_date == datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
+        assert client.traffic.bytes_received - before == 10
+        assert client.traffic.server_date == datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
         server.world.advance(timedelta(hours=1))
         client.job("x")
-        assert client.server_date == datetime(2026, 1, 5, 7, 0, tzinfo=UTC)
+        assert client.traffic.server_date == datetime(2026, 1, 5, 7, 0, tzinfo=UTC)
 
 
 def test_the_next_page_is_fetched_while_this_one_is_digested_and_no_more(
@@ -374,11 +374,11 @@ def test_a_single_job_is_the_one_of_the_list(version: str, server: SimulatedServ
 @pytest.mark.parametrize("uid", ["", ".", ".."])
 def test_an_id_that_would_be_another_path_is_never_sent(uid: str, server: SimulatedServer, connect: Connect) -> None:
     client = connect(server)
-    before = client.requests
+    before = client.traffic.requests
 
     with pytest.raises(BadResponse, match="is not the id of a job"):
         client.job(uid)
-    assert client.requests == before
+    assert client.traffic.requests == before
 
 
 @pytest.mark.parametrize("version", ["v1", "v7", "v8"])

@@ -218,9 +218,9 @@ def test_every_version_lists_what_surrounds_a_job(version: str, server: Simulate
     assert uids(client.organizations()) == list(world.organizations)
     assert uids(client.repositories()) == list(world.repositories)
     assert uids(client.proxies()) == list(world.proxies)
-    before = client.requests
+    before = client.traffic.requests
     assert uids(client.proxy_pools()) == (list(world.proxy_pools) if version == "v8" else [])
-    assert (client.requests > before) == (version == "v8")
+    assert (client.traffic.requests > before) == (version == "v8")
 
 
 @pytest.mark.parametrize("version", ["v1", "v8"])

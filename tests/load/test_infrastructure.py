@@ -14,7 +14,8 @@ from sqlalchemy import Engine, Table, delete, event, select
 
 from etl.load import ledger
 from etl.load.identity import Identity, identify
-from etl.load.infrastructure import EntityCounts, present_entities, write_entities, write_repository_days
+from etl.load.infrastructure import present_entities, write_entities, write_repository_days
+from etl.load.ledger import Counts
 from etl.load.references import References
 from etl.transform.records import Entity, EntityRecord
 from etl.warehouse.engine import writing
@@ -314,7 +315,7 @@ def test_another_server_is_left_alone(estate: Estate) -> None:
         records = [EntityRecord("repository", "repo-m", {**MAIN, "name": "Elsewhere"})]
         counts = write_entities(connection, other, START, "repository", records, ["repo-x"])
         write_repository_days(connection, 2, MONDAY, records)
-    assert counts == EntityCounts(added=1)
+    assert counts == Counts(added=1)
     assert [(row["server_id"], row["name"], row["proxy_id"]) for row in estate.rows(repository)] == [
         (1, "Main", 1),
         (2, "Elsewhere", 2),

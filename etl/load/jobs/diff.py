@@ -1,7 +1,4 @@
-"""What a reading of jobs changes in their history: a pure function of what is known and what was seen (H1 to H10).
-
-This file must not know SQL, surrogate keys beyond passing them on, or the time of day.
-"""
+"""What a reading of jobs changes in their history: a pure function of what is known and what was seen (H1 to H10)."""
 
 from __future__ import annotations
 

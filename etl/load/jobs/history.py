@@ -1,13 +1,11 @@
 """The only writer of job, job_version, job_status, job_change and job_link (H1 to H10).
 
-A batch is written in a fixed number of statements, whatever the number of jobs. This file must not know how a
-job is compared (diff) or when it was looked at (the pass hands that down).
+A batch is written in a fixed number of statements, whatever the number of jobs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, 
 from etl.load.bulk import Row, batches, insert_missing, insert_rows, insert_tuples, is_among, update_rows, update_where
 from etl.load.jobs.diff import Changes, Context, JobDiff, KnownJob, Status, diff
 from etl.load.jobs.known import has_jobs, job_ids, json_path, known_jobs, last_listed_at, volatile_paths
+from etl.load.ledger import Counts
 from etl.load.references import REFERENCES, References, number
 from etl.transform.extra import nest_extra
 from etl.transform.job_fields import CURRENT_FIELDS, DEFINITION_FIELDS, FIELD_NAMED, TRANSFORM_REVISION
@@ -37,16 +36,6 @@ _COLUMNS = tuple((name, FIELD_NAMED[name].column, name in REFERENCES) for name i
 _OF_JOBS = tuple(name for name, target in REFERENCES.items() if target is job)
 
 
-@dataclass(slots=True)
-class Counts:
-    """How many jobs a pass added, changed and removed, and which fields it found to be volatile."""
-
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    volatile: tuple[str, ...] = ()
-
-
 class JobHistory:
     """Writes what one pass saw of one kind of jobs, within the transaction that it is given."""
 
@@ -58,6 +47,7 @@ class JobHistory:
         self._volatile = volatile_paths(connection, server_id, kind)
         self._references = References(connection, server_id, observed_at)
         self.counts = Counts()
+        self.newly_volatile: tuple[str, ...] = ()
         self.completed: set[int] = set()  # jobs whose open version a reading has completed in place (H5)
 
     def compare(self, records: Sequence[JobRecord], gone: Collection[str] = ()) -> Changes:
@@ -91,10 +81,7 @@ class JobHistory:
         carries its own.
         """
         conditions = (job.c.server_id == self._server_id, job.c.kind == self._kind, job.c.removed_at.is_(None))
-        moved: dict[str, Any] = {
-            "observed_at": self._observed_at,
-            "observed_epoch": int(self._observed_at.timestamp()),
-        }
+        moved: dict[str, Any] = {"observed_at": self._observed_at, "observed_epoch": int(self._observed_at.timestamp())}
         if is_complete:
             moved[f"{STREAM_OF_KIND[self._kind]}_complete_at"] = self._observed_at
             own = self._connection.execute(
@@ -260,12 +247,7 @@ class JobHistory:
         insert_rows(self._connection, job_version_extra, extras)
 
     def _open_row(self) -> Row:
-        return {
-            "valid_from": self._observed_at,
-            "is_current": 1,
-            "open_key": 1,
-            "opened_by_run_id": self._run_id,
-        }
+        return {"valid_from": self._observed_at, "is_current": 1, "open_key": 1, "opened_by_run_id": self._run_id}
 
     def _write_statuses(
         self, seen: Sequence[JobDiff], job_ids: Mapping[str, int], version_ids: Mapping[int, int]
@@ -353,7 +335,7 @@ class JobHistory:
             ],
             "json_path",
         )
-        self.counts.volatile += tuple(sorted(found))
+        self.newly_volatile += tuple(sorted(found))
 
 
 def _status_row(status: Status) -> Row:

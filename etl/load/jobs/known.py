@@ -1,4 +1,4 @@
-"""What the database knows of jobs, as the values that diff compares; it must not write anything."""
+"""What the database knows of jobs, as the values that diff compares."""
 
 from __future__ import annotations
 
