@@ -203,7 +203,7 @@ def signed_in(
 
 
 def _identity(server: ServerSettings, client: Vb365Client) -> Identity:
-    instance = client.service_instance()
+    instance = client.service_instance
     return Identity(
         server.name,
         base_url=server.url,

@@ -35,6 +35,7 @@ from etl.run import SyncResult
 from etl.simulator import Job, World
 from etl.simulator.documents import job_document
 from etl.simulator.faults import no_id
+from etl.streams.jobs import KIND_OF_STREAM
 from etl.transform.extra import flatten_extra
 from etl.transform.job_fields import TRANSFORM_REVISION, known_fields
 from etl.warehouse.engine import open_engine
@@ -151,6 +152,7 @@ class Connection:
 
     def __init__(self, scene: Scene) -> None:
         self._scene, self.version, self.traffic = scene, scene.api_version, Traffic()
+        self.service_instance = ServiceInstance(scene.world.installation_id, "8.1.0.305")
 
     def __enter__(self) -> Self:
         return self
@@ -158,20 +160,11 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         """Nothing to close."""
 
-    def service_instance(self) -> ServiceInstance:
-        return ServiceInstance(self._scene.world.installation_id, "8.1.0.305")
+    def listing(self, stream: str) -> Iterator[Sequence[bytes]]:
+        return self._listed(KIND_OF_STREAM[stream])
 
-    def jobs(self) -> Iterator[Sequence[bytes]]:
-        return self._listed("backup")
-
-    def copy_jobs(self) -> Iterator[Sequence[bytes]]:
-        return self._listed("copy")
-
-    def job(self, uid: str) -> bytes:
-        return self._one("backup", uid)
-
-    def copy_job(self, uid: str) -> bytes:
-        return self._one("copy", uid)
+    def document(self, stream: str, uid: str) -> bytes:
+        return self._one(KIND_OF_STREAM[stream], uid)
 
     def assert_served(self, stream: str) -> None:
         """It is."""

@@ -33,19 +33,13 @@ class Shelf:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def jobs(self) -> Iterator[Sequence[bytes]]:
+    def listing(self, stream: str) -> Iterator[Sequence[bytes]]:
         listed = self.world.listed("backup")
         for start in range(0, len(listed), 1_000):
             yield [job_document(job, V8, "") for job in listed[start : start + 1_000]]
 
-    def copy_jobs(self) -> Iterator[Sequence[bytes]]:
-        return iter(())
-
-    def job(self, uid: str) -> bytes:
+    def document(self, stream: str, uid: str) -> bytes:
         raise NotFound(f"no job {uid}")
-
-    def copy_job(self, uid: str) -> bytes:
-        raise NotFound(f"no copy job {uid}")
 
     def assert_served(self, stream: str) -> None:
         pass

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, exc, insert, select, update
 
 from etl.errors import IdentityError, UsageError
 from etl.extract.versions import version_named
@@ -33,18 +33,14 @@ class Identity:
 
 def remembered_version(engine: Engine, name: str) -> str | None:
     """Return the API version that the server of this name answered last."""
-    with reading(engine) as connection:
-        version: str | None = connection.scalar(
-            select(server.c.api_version).where(server.c.name == name, server.c.active_key == 1)
-        )
+    version: str | None = _look_up(engine, server.c.api_version, server.c.name == name, server.c.active_key == 1)
     return version
 
 
 def last_observation(engine: Engine, server_id: int) -> datetime | None:
     """Return the instant of the last pass that reached the jobs."""
-    with reading(engine) as connection:
-        found: datetime | None = connection.scalar(select(server.c.observed_at).where(server.c.id == server_id))
-    return found
+    at: datetime | None = _look_up(engine, server.c.observed_at, server.c.id == server_id)
+    return at
 
 
 def servers_in_use(engine: Engine) -> dict[str, int]:
@@ -66,8 +62,7 @@ def servers_named(engine: Engine, names: Collection[str] = ()) -> dict[str, int]
 
 def zone_in_use(engine: Engine, server_id: int) -> str | None:
     """Return the time zone of a server as the settings said last."""
-    with reading(engine) as connection:
-        zone: str | None = connection.scalar(select(server.c.timezone).where(server.c.id == server_id))
+    zone: str | None = _look_up(engine, server.c.timezone, server.c.id == server_id)
     return zone
 
 
@@ -119,6 +114,11 @@ def _identify(
     result = connection.execute(insert(server).values(**_values(identity), first_seen_at=now))
     (server_id,) = result.inserted_primary_key or (0,)
     return int(server_id)
+
+
+def _look_up(engine: Engine, column: Column[Any], *conditions: ColumnElement[bool]) -> Any:
+    with reading(engine) as connection:
+        return connection.scalar(select(column).where(*conditions))
 
 
 def _find(connection: Connection, *conditions: Any) -> Row[Any] | None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, delete, select
 
-from etl.load.bulk import batches, insert_rows, is_among, update_rows, update_where
+from etl.load.bulk import batches, insert_rows, insert_tuples, is_among, update_rows, update_where
 from etl.load.ledger import Counts, LedgerRow
 from etl.load.references import References, number
 from etl.transform.records import Entity, EntityRecord
@@ -115,23 +115,9 @@ def write_entities(
     removed = [known[uid].id for uid in sorted(gone) if uid in known and not known[uid].is_removed]
     update_where(connection, table, table.c.id, removed, {"removed_at": observed_at})
     changes = [*_changes(seen, references.names), *((identifier, None, None, "removed") for identifier in removed)]
-    insert_rows(
-        connection,
-        dimension_change,
-        [
-            {
-                "server_id": sync_run.server_id,
-                "entity": entity,
-                "entity_id": identifier,
-                "field": field,
-                "old_value": old,
-                "new_value": value,
-                "detected_at": observed_at,
-                "run_id": sync_run.id,
-            }
-            for identifier, field, old, value in changes
-        ],
-    )
+    names = ("entity_id", "field", "old_value", "new_value", "server_id", "entity", "detected_at", "run_id")
+    shared = (sync_run.server_id, entity, observed_at, sync_run.id)
+    insert_tuples(connection, dimension_change, names, [(*change, *shared) for change in changes])
     added = sum(each.is_added for each in seen)
     changed = sum(each.has_moved and not each.is_added for each in seen)
     return Counts(added, changed, len(seen) - added - changed, len(removed))
@@ -176,12 +162,7 @@ def _known(connection: Connection, server_id: int, entity: Entity) -> dict[str, 
     """Read every row of a server, in one statement."""
     table, plain, pointers = _TABLES[entity], _plain(entity), _pointers(entity)
     joined: FromClause = table
-    columns: list[ColumnElement[Any]] = [
-        table.c.id,
-        table.c[f"{entity}_uid"],
-        table.c.removed_at,
-        *(table.c[name] for name in plain),
-    ]
+    columns: list[ColumnElement[Any]] = [table.c[name] for name in ("id", f"{entity}_uid", "removed_at", *plain)]
     for name in pointers:
         target = _TABLES[name]
         joined = joined.outerjoin(target, target.c.id == table.c[f"{name}_id"])
@@ -202,11 +183,9 @@ def _compare(known: _Known | None, record: EntityRecord) -> _Compared:
     names = (*_plain(record.entity), *(f"{each}_uid" for each in _pointers(record.entity)))
     old = known.values if known else dict.fromkeys(names)
     values = {name: number(record.values[name]) if name in record.values else old[name] for name in names}
-    moved = (
-        ()
-        if known is None or known.is_stub
-        else tuple(name for name in names if values[name] != old[name] and not _is_first_read(record.entity, name, old))
-    )
+    was_shown = known is not None and not known.is_stub
+    differing = [name for name in names if was_shown and values[name] != old[name]]
+    moved = [name for name in differing if not _is_first_read(record.entity, name, old)]
     return _Compared(
         record.uid,
         known,

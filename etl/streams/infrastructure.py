@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -35,10 +35,7 @@ class Source(Protocol):
 
     @property
     def version(self) -> int: ...
-    def organizations(self) -> Iterator[Sequence[Any]]: ...
-    def proxies(self) -> Iterator[Sequence[Any]]: ...
-    def proxy_pools(self) -> Iterator[Sequence[Any]]: ...
-    def repositories(self) -> Iterator[Sequence[Any]]: ...
+    def listing(self, stream: str) -> Iterator[Sequence[Any]]: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,12 +65,7 @@ class _Listing(Reading):
             self.records[item.uid] = item
 
 
-def sync_infrastructure(
-    sync_run: SyncRun,
-    source: Source,
-    streams: Collection[str],
-    reporting_zone: ZoneInfo,
-) -> None:
+def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[str], reporting_zone: ZoneInfo) -> None:
     """Bring organizations, proxies (with their pools) and repositories up to date, where ``streams`` names them.
 
     A stream is written in one transaction that begins when its lists are read. One that cannot be read is failed
@@ -108,15 +100,9 @@ def sync_infrastructure(
 
 def _read(source: Source, entity: Entity) -> _Listing:
     """Read a whole list, twice where its pages shifted."""
-    ask: Mapping[Entity, Callable[[], Iterator[Sequence[Any]]]] = {
-        "organization": source.organizations,
-        "proxy_pool": source.proxy_pools,
-        "proxy": source.proxies,
-        "repository": source.repositories,
-    }
     for _ in range(2):
         listing = _Listing(stream=STREAM_OF_ENTITY[entity], entity=entity)
-        for raw in chain.from_iterable(ask[entity]()):
+        for raw in chain.from_iterable(source.listing(listing.stream)):
             listing.read(read_entity(entity, raw, source.version))
         if not listing.has_shifted:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,10 +41,8 @@ class Source(Listing, Protocol):
 
     @property
     def version(self) -> int: ...
-    def jobs(self) -> Iterator[Iterable[Any]]: ...
-    def copy_jobs(self) -> Iterator[Iterable[Any]]: ...
-    def job(self, uid: str) -> bytes: ...
-    def copy_job(self, uid: str) -> bytes: ...
+    def listing(self, stream: str) -> Iterator[Iterable[Any]]: ...
+    def document(self, stream: str, uid: str) -> bytes: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -236,7 +235,7 @@ def _has_shifted(source: Source, listing: JobReading, progress: Progress | None)
     has_shifted = False
     met: set[str] = set()
     expected = len(listing.present.uids) or None
-    for documents in source.jobs() if listing.kind == "backup" else source.copy_jobs():
+    for documents in source.listing(listing.stream):
         for raw in documents:
             uid = listing.read(raw)
             if uid is not None:
@@ -260,9 +259,8 @@ def confirm_missing(source: Source, listing: JobReading, *, at_once: int, max_re
 
 def ask_for(source: Source, asked: JobReading, uids: Sequence[str], *, at_once: int) -> None:
     """Ask for jobs by id, several at once: 200 = seen, 404 = gone if that is confirmed, anything else = unresolved."""
-    fetch = source.job if asked.kind == "backup" else source.copy_job
     not_found: list[str] = []
-    for uid, answer in fetch_concurrently(fetch, uids, at_once):
+    for uid, answer in fetch_concurrently(partial(source.document, asked.stream), uids, at_once):
         try:
             shown = asked.read(answer.result(), asked_for=uid)
         except NotFound:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -64,15 +64,11 @@ class Source(Listing, Protocol):
 
     @property
     def version(self) -> int: ...
-    @property
-    def session_bounds(self) -> Literal["none", "lower", "both"]: ...
-    @property
-    def has_status_filter(self) -> bool: ...
     def sessions(
         self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None
     ) -> Iterator[Sequence[Any]]: ...
     def sessions_of_job(self, uid: str) -> Iterator[Sequence[Any]]: ...
-    def session(self, uid: str) -> bytes: ...
+    def document(self, stream: str, uid: str) -> bytes: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -185,7 +181,7 @@ def sync_sessions(
         stream=STREAM, sync_run=sync_run, source=source, zones=zones, progress=progress, unfinished=unfinished
     )
     try:
-        if source.session_bounds == "none":
+        if VERSIONS[source.version].session_bounds == "none":
             _read_by_jobs(sessions, begun, cursor, full=full, at_once=at_once)
         else:
             _read_by_time(sessions, begun, cursor, full=full)
@@ -247,7 +243,7 @@ def _read_by_time(sessions: _SessionReading, begun: datetime, cursor: dict[str, 
     """From v6 on: what began or ended since the last whole listing; at first everything, from v7 on slice by slice."""
     if cursor is not None and "begun" not in cursor:  # v5 and before have told nothing of copy jobs
         cursor = None
-    if full or (cursor is None and sessions.source.session_bounds == "lower"):
+    if full or (cursor is None and VERSIONS[sessions.source.version].session_bounds == "lower"):
         sessions.read_list()
         cursor = {}
     elif cursor is None:
@@ -271,7 +267,7 @@ def _read_by_time(sessions: _SessionReading, begun: datetime, cursor: dict[str, 
 
 def _read_running(sessions: _SessionReading, begun: datetime) -> None:
     """Read what still runs: a bound that means the end of a session hides it."""
-    if sessions.source.has_status_filter:
+    if VERSIONS[sessions.source.version].has_status_filter:
         sessions.read_list(status="Running")
         return
     with reading(sessions.sync_run.engine) as connection:
@@ -327,7 +323,7 @@ def _ask_for(sessions: _SessionReading, uids: Sequence[str], at_once: int) -> No
     forgotten: list[str] = []
 
     def answers() -> Iterator[bytes]:
-        for uid, answer in fetch_concurrently(sessions.source.session, uids, at_once):
+        for uid, answer in fetch_concurrently(partial(sessions.source.document, STREAM), uids, at_once):
             try:
                 yield answer.result()
             except NotFound:
