@@ -1,4 +1,4 @@
-"""Every error a user can meet, as one tree; it must not know where an error came from beyond what it is told.
+"""Every error a user can meet, as one tree.
 
 ::
 

@@ -88,7 +88,6 @@ def sync(
         if options.job:
             sync_one_job(sync_run, client, options.job.strip().lower())
         else:
-            _log_unserved(client.api_version, server)
             sync_infrastructure(sync_run, client, server.streams, zones.reporting)
             sync_run.observe()
             sync_jobs(
@@ -104,6 +103,7 @@ def sync(
                 sessions.sync_sessions(sync_run, client, zones, full=options.full, at_once=at_once, progress=progress)
             if "messages" in server.streams:
                 sync_messages(sync_run, client, limit=settings.sync.logs_per_pass, at_once=at_once, progress=progress)
+            _log_unserved(client.api_version, server)
         if "sessions" in server.streams:
             derive(sync_run, zones, settings, progress)
         if not sync_run.streams:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from etl.warehouse.engine import open_engine
@@ -202,7 +202,8 @@ def _schema(engine: Engine) -> str:
     """Describe a MariaDB database's schema, so that a change of it is seen."""
     of_ours = "WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1, 2"
     parts = (
-        f"SELECT TABLE_NAME, TABLE_TYPE, CREATE_TIME, TABLE_COMMENT FROM information_schema.TABLES {of_ours}",
+        f"SELECT TABLE_NAME, TABLE_TYPE, TABLE_COMMENT FROM information_schema.TABLES {of_ours}",
+        f"SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE FROM information_schema.COLUMNS {of_ours}",
         f"SELECT TABLE_NAME, MD5(VIEW_DEFINITION), DEFINER FROM information_schema.VIEWS {of_ours}",
         *(f"SELECT * FROM {name} ORDER BY 1, 2" for name in _OF_AN_UPGRADE[1:]),
         "SELECT version_num FROM alembic_version",
@@ -212,15 +213,18 @@ def _schema(engine: Engine) -> str:
 
 
 def _empty(engine: Engine) -> None:
-    """Delete all rows, in those tables that have any; what was counted up goes on."""
+    """Delete all rows, in those tables that have any, and count keys from 1 again, in those that have counted."""
     with engine.begin() as connection:
-        tables = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
-        names = connection.scalars(text(f"{tables} AND TABLE_TYPE = 'BASE TABLE'")).all()
-        has_rows = [f"SELECT '{name}' FROM `{name}` LIMIT 1" for name in names if name not in _OF_AN_UPGRADE]
+        tables = "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+        found = connection.execute(text(f"{tables} AND TABLE_TYPE = 'BASE TABLE'")).all()
+        has_rows = [f"SELECT '{name}' FROM `{name}` LIMIT 1" for name, _ in found if name not in _OF_AN_UPGRADE]
         filled = connection.scalars(text(" UNION ALL ".join(f"({each})" for each in has_rows))).all()
         connection.execute(text("SET FOREIGN_KEY_CHECKS = 0"))
         for name in filled:
             connection.execute(text(f"DELETE FROM `{name}`"))
+        for name, counted in found:
+            if (counted or 1) > 1:
+                connection.execute(text(f"ALTER TABLE `{name}` AUTO_INCREMENT = 1"))
         connection.execute(text("SET FOREIGN_KEY_CHECKS = 1"))
 
 
@@ -337,3 +341,21 @@ def sqlite_database(tmp_path: Path, pool: Pool) -> Iterator[Database]:
     """A SQLite database at the newest revision, for tests whose subject is not the database."""
     with pool.database("sqlite", tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def fresh_sqlite(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Engine]]:
+    """Give a new database for each example of a law, by one engine, which keeps its compiled statements."""
+    path = tmp_path_factory.mktemp("law") / "law.db"
+    engine = open_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+
+    def fresh() -> Engine:
+        engine.dispose()
+        for left in path.parent.glob("law.db-*"):
+            left.unlink()
+        shutil.copyfile(pool.revised_file(), path)
+        return engine
+
+    yield fresh
+    engine.dispose()

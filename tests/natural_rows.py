@@ -1,10 +1,12 @@
 """The rows of a database under natural instead of surrogate keys, so that two databases can be compared.
 
-The ledger's own rows are left out; a reference to a pass becomes the pass's observation instant.
+The ledger's own rows are left out; a reference to a pass becomes the pass's observation instant. Of what is the same in
+every database there is one row that tells whether it is.
 """
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import Engine, select
@@ -14,6 +16,8 @@ from etl.warehouse.tables import metadata
 NaturalRow = dict[str, Any]
 
 _LEDGER = ("sync_run", "sync_run_stream")
+# Thousands of rows that follow from the program and the calendar alone.
+_SAME_EVERYWHERE = ("calendar", "data_dictionary", "hour_of_week", "run_status")
 _NATURAL_KEYS = {
     "server": ("name",),
     "organization": ("server_id", "organization_uid"),
@@ -54,6 +58,12 @@ def natural_rows(engine: Engine) -> dict[str, list[NaturalRow]]:
     stored: dict[str, list[NaturalRow]] = {}
     with engine.connect() as connection:
         for table in metadata.sorted_tables:
+            if table.name in _SAME_EVERYWHERE:
+                rows = connection.exec_driver_sql(f"SELECT {', '.join(table.c.keys())} FROM {table.name}")
+                texts = sorted(str(tuple(map(str, row))) for row in rows)
+                digest = blake2b("".join(texts).encode(), digest_size=16).hexdigest()
+                stored[table.name] = [{"rows": len(texts), "digest": digest}]
+                continue
             stored[table.name] = [dict(row) for row in connection.execute(select(table)).mappings()]
     by_id = {(name, row["id"]): row for name, rows in stored.items() for row in rows if "id" in row}
     natural_keys: dict[tuple[str, int], tuple[Any, ...]] = {}

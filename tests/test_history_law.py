@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, select
 
 from etl.config import Settings
 from etl.errors import NotFound, ServerFailed
@@ -38,7 +36,6 @@ from etl.simulator.faults import no_id
 from etl.streams.jobs import KIND_OF_STREAM
 from etl.transform.extra import flatten_extra
 from etl.transform.job_fields import TRANSFORM_REVISION, known_fields
-from etl.warehouse.engine import open_engine
 from etl.warehouse.tables import (
     backup_window,
     job,
@@ -735,24 +732,6 @@ def play_out(engine: Engine, operations: Sequence[Operation]) -> Play:
         play.perform(operation)
     assert_lawful(play)
     return play
-
-
-@pytest.fixture(scope="module")
-def fresh_sqlite(revised_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Engine]]:
-    """One engine, which keeps its compiled statements, on a new database for each example."""
-    path = tmp_path_factory.mktemp("law") / "law.db"
-    engine = open_engine(f"sqlite:///{path}")
-    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
-
-    def fresh() -> Engine:
-        engine.dispose()
-        for left in path.parent.glob("law.db-*"):
-            left.unlink()
-        shutil.copyfile(revised_sqlite, path)
-        return engine
-
-    yield fresh
-    engine.dispose()
 
 
 @settings(

@@ -123,7 +123,11 @@ FIRST_TIMES = {
 }
 
 CASES = [
-    pytest.param(version, status, resource, id=f"v{version}-{status}-{resource}")
+    pytest.param(
+        *(version, status, resource),
+        id=f"v{version}-{status}-{resource}",
+        marks=[] if version in (1, 8) else [pytest.mark.slow],
+    )
     for version in VERSIONS
     for status in (403, 404)
     for resource in (*PATHS, EVERYTHING)

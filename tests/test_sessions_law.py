@@ -6,20 +6,17 @@ pass. VB365_LAW_EXAMPLES=200 looks further than the usual run.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, select
 
 from etl.simulator import Session, SimulatedServer, World, something_happens
-from etl.warehouse.engine import open_engine
 from etl.warehouse.tables import job, job_session
 from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
@@ -272,24 +269,6 @@ _other = st.one_of(
     st.tuples(st.just("twice"), _number),
 )
 _step = st.tuples(_advance, st.lists(_other, max_size=4), _look, st.sampled_from([False] * 9 + [True]))
-
-
-@pytest.fixture(scope="module")
-def fresh_sqlite(revised_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Engine]]:
-    """One engine, which keeps its compiled statements, on a new database for each example."""
-    path = tmp_path_factory.mktemp("law") / "law.db"
-    engine = open_engine(f"sqlite:///{path}")
-    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
-
-    def fresh() -> Engine:
-        engine.dispose()
-        for left in path.parent.glob("law.db-*"):
-            left.unlink()
-        shutil.copyfile(revised_sqlite, path)
-        return engine
-
-    yield fresh
-    engine.dispose()
 
 
 @settings(

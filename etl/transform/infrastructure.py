@@ -62,7 +62,7 @@ def _id(key: str, since: ApiVersion) -> _Field:
 _A_WORD = f"a word of at most {values.LONGEST_WORD} characters"
 _A_VERSION = f"a version of at most {_LONGEST_VERSION} characters"
 _A_SIZE = "a whole number of 64 bits"
-_FIELDS: Mapping[Entity, Mapping[str, _Field]] = {
+FIELDS: Mapping[Entity, Mapping[str, _Field]] = {
     "organization": {
         "name": _text("name"),
         "office_name": _text("officeName", since=V6),
@@ -103,7 +103,7 @@ _FIELDS: Mapping[Entity, Mapping[str, _Field]] = {
 _SEEN_IN_BACKUPS = ("is_backed_up", "first_backup_at", "last_backup_at")
 _KEYS: Mapping[Entity, frozenset[str]] = {
     entity: frozenset({"id", "_links"}.union(*(field.keys for field in fields.values())))
-    for entity, fields in _FIELDS.items()
+    for entity, fields in FIELDS.items()
 }
 
 
@@ -128,7 +128,7 @@ def _read(entity: Entity, document: Any, api_version: int) -> EntityRecord:
     if uid is None:
         raise values.Unreadable("$.id", "no id")
     sent: dict[str, Any] = {}
-    for column, field in _FIELDS[entity].items():
+    for column, field in FIELDS[entity].items():
         key = next((key for key in field.keys if key in known), None)
         if key is not None:
             sent[column] = _value(known[key], f"$.{key}", field.read, field.holds)

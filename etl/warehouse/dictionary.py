@@ -1,4 +1,4 @@
-"""The data dictionary: what every table, view and column means, from their comments; it must not know their rows."""
+"""The data dictionary: what every table, view and column means, from their comments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Column types that mean the same on SQLite, PostgreSQL and MariaDB; they must not know any table."""
+"""Column types that mean the same on SQLite, PostgreSQL and MariaDB."""
 
 from __future__ import annotations
 

@@ -12,12 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, Table, delete, event, select
 
+from etl.extract.versions import V1
+from etl.load import infrastructure as loading
 from etl.load import ledger
 from etl.load.identity import Identity, identify
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
 from etl.load.ledger import Counts
 from etl.load.references import References
-from etl.transform.records import Entity, EntityRecord
+from etl.transform import infrastructure as reading
+from etl.transform.records import ENTITIES, Entity, EntityRecord
 from etl.warehouse.engine import writing
 from etl.warehouse.tables import (
     dimension_change,
@@ -330,6 +333,19 @@ EVERYTHING: dict[Entity, dict[str, dict[str, Any]]] = {
     "proxy": {"proxy-w": WEST},
     "repository": {"repo-m": MAIN},
 }
+
+
+def test_every_column_is_read_and_those_of_later_versions_have_one_sent_with_them() -> None:
+    """Without the latter, moving a server to a newer version would be a change of each row."""
+    read = {(entity, column): field for entity, fields in reading.FIELDS.items() for column, field in fields.items()}
+    columns = {
+        (entity, column)
+        for entity in ENTITIES
+        for column in (*loading._plain(entity), *(f"{name}_uid" for name in loading._pointers(entity)))
+    }
+    assert read.keys() == columns
+    later = {place for place, field in read.items() if field.since is not V1}
+    assert {place for place in later if place[1] not in loading._MOVES_BY_ITSELF} == loading._SENT_WITH.keys()
 
 
 def test_an_unchanged_list_writes_nothing(estate: Estate) -> None:

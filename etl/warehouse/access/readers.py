@@ -34,7 +34,7 @@ class Reader:
 
 
 class _Accounts(Protocol):
-    """What a database with accounts can be asked and told about one of them: postgresql.py, mariadb.py."""
+    """What a database with accounts answers and does about one of them: postgresql.py, mariadb.py."""
 
     @property
     def NEEDS(self) -> str: ...  # noqa: N802 - a constant of the module

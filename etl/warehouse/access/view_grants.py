@@ -77,7 +77,7 @@ def restore_grants(connection: Connection, saved: SavedGrants) -> None:
     """Grant again what was saved, and nothing else, on the views that were dropped and made anew, in the same order.
 
     An owner from before who is not the owner now is granted what it had as such. A column that the view has no more
-    is told in the log.
+    is a warning in the log.
     """
     made = saved_grants(connection)
     anew = {view for view, before in saved.views.items() if view in made.views and made.views[view].oid != before.oid}

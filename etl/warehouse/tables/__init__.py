@@ -1,4 +1,4 @@
-"""Every table, by area; this file must not define any itself."""
+"""Every table, by area."""
 
 from etl.warehouse.tables.derived import (
     expected_run,

@@ -1,4 +1,4 @@
-"""What every report shares: days, hours of the week, statuses, the clock; it must not know any fact."""
+"""What every report shares: days, hours of the week, statuses, the clock."""
 
 from __future__ import annotations
 

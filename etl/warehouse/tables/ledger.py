@@ -1,4 +1,4 @@
-"""The ledger: what each pass did, what could not be read, where to go on; it must not know jobs."""
+"""The ledger: what each pass did, what could not be read, where to go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When jobs may run: policies and windows, each stored once however many jobs share it; it must not know jobs."""
+"""When jobs may run: policies and windows, each stored once however many jobs share it."""
 
 from __future__ import annotations
 

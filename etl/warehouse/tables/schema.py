@@ -1,4 +1,4 @@
-"""The MetaData and the few column patterns that every table shares; it must not know what the tables are about."""
+"""The MetaData and the few column patterns that every table shares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where jobs come from: servers and what surrounds a job on them; it must not know jobs."""
+"""Where jobs come from: servers and what surrounds a job on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When it is busy: hours of the week, and how many attempts work at one instant; it must not know how they end."""
+"""When it is busy: hours of the week, and how many attempts work at one instant."""
 
 from __future__ import annotations
 

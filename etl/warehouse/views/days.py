@@ -1,4 +1,4 @@
-"""Days and months: trends, service levels, growth; it must not know single attempts."""
+"""Days and months: trends, service levels, growth."""
 
 from __future__ import annotations
 

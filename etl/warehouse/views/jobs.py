@@ -1,4 +1,4 @@
-"""Jobs: how they stand, how they were, when they may run, what was changed; it must not know single attempts."""
+"""Jobs: how they stand, how they were, when they may run, what was changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names that every report shows, joined to what a fact belongs to; it must not know any report."""
+"""The names that every report shows, joined to what a fact belongs to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs and the starts that were expected of them; it must not know single attempts but to find a copy."""
+"""Whole runs and the starts that were expected of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single run attempts: what they did, how long they took, what they logged; it must not know retries."""
+"""Single run attempts: what they did, how long they took, what they logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a view is: a name, a comment, one select for all databases, and what each column means; no view itself."""
+"""What a view is: a name, a comment, one select for all databases, and what each column means."""
 
 from __future__ import annotations
 
