@@ -78,14 +78,15 @@ def write_sessions(
         values = sent if row is None else _news(row, sent)
         if values is None:
             continue
-        derived = _derived(record, values, definitions.at(owner.id, record.started_at), zones)
+        values |= _derived(record, values, definitions.at(owner.id, record.started_at), zones)
+        values["changed_at"] = observed_at
         if row is None:
-            first = {"session_uid": uid, "first_loaded_at": observed_at, "changed_at": observed_at}
-            owned = {"server_id": server_id, "job_id": owner.id}
-            new.append({**values, **derived, **owned, **first, "started_at": record.started_at})
+            values |= {"server_id": server_id, "job_id": owner.id, "session_uid": uid, "first_loaded_at": observed_at}
+            values["started_at"] = record.started_at
+            new.append(values)
         else:
-            derived = {name: value for name, value in derived.items() if name not in _OF_CHAIN}
-            changed.append({**values, **derived, "id": row.id, "changed_at": observed_at, "removed_at": None})
+            values = {name: value for name, value in values.items() if name not in _OF_CHAIN}
+            changed.append({**values, "id": row.id, "removed_at": None})
         touched[owner] = min(record.started_at, touched.get(owner, record.started_at))
     insert_rows(connection, job_session, new)
     update_rows(connection, job_session, changed)
