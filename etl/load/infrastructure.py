@@ -17,12 +17,7 @@ from etl.load.references import References, number
 from etl.transform.records import Entity, EntityRecord
 from etl.warehouse.tables import dimension_change, organization, proxy, proxy_pool, repository, repository_day
 
-_TABLES: Mapping[str, Table] = {
-    "organization": organization,
-    "proxy_pool": proxy_pool,
-    "proxy": proxy,
-    "repository": repository,
-}
+_TABLES: Mapping[str, Table] = {each.name: each for each in (organization, proxy_pool, proxy, repository)}
 _NOT_SENT = frozenset({"id", "server_id", "first_seen_at", "removed_at"})
 _MOVES_BY_ITSELF = frozenset({"capacity_bytes", "free_bytes", "first_backup_at", "last_backup_at", "status"})
 
@@ -127,23 +122,22 @@ def write_repository_days(connection: Connection, server_id: int, day: date, rec
     """Note size and free space as seen on this day, where a record tells them and they are not noted yet."""
     sizes_of = {each.uid: (each.values.get("capacity_bytes"), each.values.get("free_bytes")) for each in records}
     of_day = and_(repository_day.c.repository_id == repository.c.id, repository_day.c.day == day)
+    sizes = (repository_day.c.capacity_bytes, repository_day.c.free_bytes)
     noted = connection.execute(
-        select(
-            repository.c.id, repository.c.repository_uid, repository_day.c.capacity_bytes, repository_day.c.free_bytes
-        )
+        select(repository.c.id, repository.c.repository_uid, *sizes)
         .select_from(repository)
         .outerjoin(repository_day, of_day)
         .where(repository.c.server_id == server_id)
     )
     rows = []
     for identifier, uid, *before in noted:
-        sizes = [old if new is None else new for old, new in zip(before, sizes_of.get(uid, (None, None)), strict=True)]
-        if sizes != before:
-            rows.append({"repository_id": identifier, "day": day, "capacity_bytes": sizes[0], "free_bytes": sizes[1]})
-    for batch in batches([row["repository_id"] for row in rows]):
+        now = [old if new is None else new for old, new in zip(before, sizes_of.get(uid, (None, None)), strict=True)]
+        if now != before:
+            rows.append((identifier, day, *now))
+    for batch in batches([repository_id for repository_id, *_ in rows]):
         outdated = is_among(connection, repository_day.c.repository_id, batch)
         connection.execute(delete(repository_day).where(repository_day.c.day == day, outdated))
-    insert_rows(connection, repository_day, rows)
+    insert_tuples(connection, repository_day, ("repository_id", "day", "capacity_bytes", "free_bytes"), rows)
 
 
 def _plain(entity: Entity) -> list[str]:

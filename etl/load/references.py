@@ -137,11 +137,8 @@ class References:
         return [mask for mask in masks if mask not in self._windows]
 
     def _schedule_row(self, digest: bytes, policy: Schedule) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "policy_digest": digest,
-            "schedule_text": in_words(policy),
-            "first_seen_at": self._observed_at,
-        }
+        row: dict[str, Any] = {"policy_digest": digest, "schedule_text": in_words(policy)}
+        row["first_seen_at"] = self._observed_at
         for name in SCHEDULE_FIELDS:
             value = getattr(policy, name)
             row[FIELD_NAMED[name].column] = self._windows.get(value) if name in _MASKS else number(value)

@@ -57,12 +57,9 @@ def write_sessions(
     latest = {each.session_uid: each for each in records}
     if not latest:
         return Counts()
-    stored = {
-        row.session_uid: row
-        for row in find_rows(
-            connection, _STORED, job_session.c.session_uid, sorted(latest), job_session.c.server_id == server_id
-        )
-    }
+    of_server = job_session.c.server_id == server_id
+    rows = find_rows(connection, _STORED, job_session.c.session_uid, sorted(latest), of_server)
+    stored = {row.session_uid: row for row in rows}
     owners = _owners(connection, server_id, observed_at, latest.values())
     definitions.look_up(connection, {each.id for each in owners.values()})
     references = References(connection, server_id, observed_at)

@@ -20,7 +20,8 @@ from etl.load.infrastructure import present_entities, write_entities, write_repo
 from etl.load.ledger import Counts
 from etl.load.references import References
 from etl.transform import infrastructure as reading
-from etl.transform.records import ENTITIES, Entity, EntityRecord
+from etl.transform.infrastructure import STREAM_OF_ENTITY
+from etl.transform.records import Entity, EntityRecord
 from etl.warehouse.engine import writing
 from etl.warehouse.tables import (
     dimension_change,
@@ -340,7 +341,7 @@ def test_every_column_is_read_and_those_of_later_versions_have_one_sent_with_the
     read = {(entity, column): field for entity, fields in reading.FIELDS.items() for column, field in fields.items()}
     columns = {
         (entity, column)
-        for entity in ENTITIES
+        for entity in STREAM_OF_ENTITY
         for column in (*loading._plain(entity), *(f"{name}_uid" for name in loading._pointers(entity)))
     }
     assert read.keys() == columns
