@@ -63,9 +63,9 @@ def status_named(word: str | None) -> RunStatus:
     return RUN_STATUS.get(word or "") or RunStatus(word or "", "Other", 1, 0, 0, 0, 0, "#757575")
 
 
-def run_statuses(words: Iterable[str] = RUN_STATUS) -> list[dict[str, object]]:
-    """Return the rows of table run_status for some words, sorted by them; those of the vendor unless said."""
-    return [{**status_named(word)._asdict(), "label": word} for word in sorted(words)]
+def run_statuses(words: Iterable[str]) -> list[dict[str, object]]:
+    """Return the rows of table run_status for some words, in their order."""
+    return [{**status_named(word)._asdict(), "label": word} for word in words]
 
 
 def day_bounds(zone: ZoneInfo, day: date) -> Day:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
-from etl.derive.calendar import calendar_days, day_of, hours_of_week, run_statuses
+from etl.derive.calendar import RUN_STATUS, calendar_days, day_of, hours_of_week, run_statuses
 from etl.errors import ConfigurationError
 from etl.load.bulk import batches, insert_missing
 from etl.warehouse.engine import reading
@@ -37,7 +37,7 @@ def write_dimensions(connection: Connection, zone: ZoneInfo, observed_at: dateti
     if connection.scalar(select(report_clock.c.timezone)) is None:
         insert_missing(connection, report_clock, [{"id": 1, "timezone": zone.key}], "id")
         insert_missing(connection, hour_of_week, hours_of_week(), "hour_of_week")
-        insert_missing(connection, run_status, run_statuses(), "status")
+        insert_missing(connection, run_status, run_statuses(sorted(RUN_STATUS)), "status")
     _write_calendar(connection, zone, observed_at)
 
 
@@ -53,7 +53,7 @@ def move_clock(connection: Connection, observed_at: datetime) -> None:
 def write_unknown_statuses(connection: Connection, words: Collection[str]) -> None:
     """Add the words that nobody knew yet, as group Other."""
     known = set(connection.scalars(select(run_status.c.status)))
-    insert_missing(connection, run_status, run_statuses(set(words) - known), "status")
+    insert_missing(connection, run_status, run_statuses(sorted(set(words) - known)), "status")
 
 
 def cut_days_anew(connection: Connection, zone: ZoneInfo) -> None:

@@ -235,7 +235,7 @@ def test_what_may_not_be_read_or_is_not_there(
     client.assert_served(stream)
     fault = server.faults.denied(f"/{version}/{resource}")
     with pytest.raises(AccessDenied, match=f"GET /{version}/{resource} was answered with 403"):
-        list(getattr(client, stream)())
+        list(client.listing(stream))
     with pytest.raises(AccessDenied):
         client.assert_served(stream)
     assert fault.struck == 2
@@ -243,7 +243,7 @@ def test_what_may_not_be_read_or_is_not_there(
     server.faults.clear()
     server.faults.status(f"/{version}/{resource}", 404, message="Not here.", times=None)
     with pytest.raises(NotFound, match=r"Not here\."):
-        list(getattr(client, stream)())
+        list(client.listing(stream))
 
 
 def test_no_proxy_pools_before_v8(server: SimulatedServer, connect: Connect) -> None:
