@@ -76,6 +76,7 @@ def test_the_readme_names_commands() -> None:
         "run",
         "jobs",
         "history",
+        "explain",
         "status",
         "rejected list",
         "rejected retry",

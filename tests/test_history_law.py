@@ -148,7 +148,8 @@ class Connection:
     """What the pipeline needs of Vb365Client."""
 
     def __init__(self, scene: Scene) -> None:
-        self._scene, self.version, self.traffic = scene, scene.api_version, Traffic()
+        self._scene, self.version, self.api_version = scene, scene.api_version, VERSIONS[scene.api_version]
+        self.traffic = Traffic()
         self.service_instance = ServiceInstance(scene.world.installation_id, "8.1.0.305")
 
     def __enter__(self) -> Self:
