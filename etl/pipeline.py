@@ -80,7 +80,7 @@ def sync(
             server.name,
             clock,
             options.triggered_by,
-            traffic=client,
+            traffic=client.traffic,
             is_mass_removal_allowed=options.allow_mass_removal,
         ) as sync_run,
     ):
@@ -88,8 +88,7 @@ def sync(
         if options.job:
             sync_one_job(sync_run, client, options.job.strip().lower())
         else:
-            is_allowed = options.allow_mass_removal
-            sync_infrastructure(sync_run, client, server.streams, zones.reporting, is_mass_removal_allowed=is_allowed)
+            sync_infrastructure(sync_run, client, server.streams, zones.reporting)
             sync_run.observe()
             sync_jobs(
                 sync_run,
@@ -98,7 +97,6 @@ def sync(
                 full=options.full,
                 at_once=at_once,
                 max_removed_share=settings.sync.max_removed_share,
-                is_mass_removal_allowed=is_allowed,
                 progress=progress,
             )
             if "sessions" in server.streams:
@@ -165,14 +163,11 @@ def _ask_again(
             where=f"server {name}",
             hint="add it as [[servers]], or name the servers to retry",
         )
-    options, zones, at_once = (
-        SyncOptions(triggered_by="retry"),
-        _zones(settings, server),
-        settings.sync.requests_at_once,
-    )
+    zones, at_once = _zones(settings, server), settings.sync.requests_at_once
+    options = SyncOptions(triggered_by="retry")
     with (
         signed_in(engine, settings, server, options, clock) as (client, server_id),
-        open_sync_run(engine, server_id, name, clock, options.triggered_by, traffic=client) as sync_run,
+        open_sync_run(engine, server_id, name, clock, options.triggered_by, traffic=client.traffic) as sync_run,
     ):
         ask_for_rejected_jobs(sync_run, client, rejections, at_once=at_once)
         asked = [each for each in rejections if each.stream == sessions.STREAM and not each.is_keyed_by_digest]
@@ -208,7 +203,7 @@ def signed_in(
 
 
 def _identity(server: ServerSettings, client: Vb365Client) -> Identity:
-    instance = client.service_instance()
+    instance = client.service_instance
     return Identity(
         server.name,
         base_url=server.url,
@@ -221,12 +216,8 @@ def _identity(server: ServerSettings, client: Vb365Client) -> Identity:
 
 def _log_unserved(version: ApiVersion, server: ServerSettings) -> None:
     for stream in unserved_streams(version, server.streams):
-        _log.info(
-            "stream skipped: this API version has no such list",
-            server=server.name,
-            stream=stream,
-            api_version=str(version),
-        )
+        what = "stream skipped: this API version has no such list"
+        _log.info(what, server=server.name, stream=stream, api_version=str(version))
 
 
 def _zones(settings: Settings, server: ServerSettings) -> Zones:

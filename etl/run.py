@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
 
 from etl.errors import LostLock, Vb365EtlError
+from etl.extract.traffic import Traffic
 from etl.load import ledger
 from etl.load.ledger import Clock, LedgerRow, Observation, StreamResult
 from etl.warehouse.locks import retry_on_contention
@@ -36,26 +37,6 @@ class SyncResult:
     duration_seconds: float
 
 
-class Traffic(Protocol):
-    """What a conversation with a server has cost so far, and the server's own idea of the time."""
-
-    @property
-    def requests(self) -> int: ...
-    @property
-    def bytes_received(self) -> int: ...
-    @property
-    def server_date(self) -> datetime | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class NoTraffic:
-    """No conversation: the documents are at hand."""
-
-    requests: int = 0
-    bytes_received: int = 0
-    server_date: datetime | None = None
-
-
 @dataclass(slots=True)
 class SyncRun:
     """One sync run while it goes on."""
@@ -67,6 +48,7 @@ class SyncRun:
     started_at: datetime
     traffic: Traffic
     is_from_file: bool
+    is_mass_removal_allowed: bool = False
     streams: list[StreamResult] = field(default_factory=list)
 
     @property
@@ -174,17 +156,17 @@ def open_sync_run(
     """
     with ledger.server_lock(engine, server_id, server_name):
         started_at = clock()
-        row = ledger.open_row(
-            engine, server_id, server_name, started_at, triggered_by, is_mass_removal_allowed=is_mass_removal_allowed
-        )
+        row = ledger.open_row(engine, server_id, server_name, started_at, triggered_by, is_mass_removal_allowed)
+        observation = Observation(observed_at or started_at, is_clock_adjusted=False)
         sync_run = SyncRun(
             engine,
             row,
-            Observation(observed_at or started_at, is_clock_adjusted=False),
+            observation,
             clock,
             started_at,
-            traffic or NoTraffic(),
+            traffic or Traffic(),
             is_from_file=traffic is None,
+            is_mass_removal_allowed=is_mass_removal_allowed,
         )
         try:
             if observed_at is None:

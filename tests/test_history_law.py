@@ -25,6 +25,7 @@ from sqlalchemy import Engine, select
 from etl.config import Settings
 from etl.errors import NotFound, ServerFailed
 from etl.extract.client import ServiceInstance
+from etl.extract.traffic import Traffic
 from etl.extract.versions import VERSIONS
 from etl.pipeline import SyncOptions, sync
 from etl.report import queries
@@ -32,6 +33,7 @@ from etl.run import SyncResult
 from etl.simulator import Job, World
 from etl.simulator.documents import job_document
 from etl.simulator.faults import no_id
+from etl.streams.jobs import KIND_OF_STREAM
 from etl.transform.extra import flatten_extra
 from etl.transform.job_fields import TRANSFORM_REVISION, known_fields
 from etl.warehouse.tables import (
@@ -145,11 +147,10 @@ class Scene:
 class Connection:
     """What the pipeline needs of Vb365Client."""
 
-    requests = bytes_received = 0
-    server_date = None
-
     def __init__(self, scene: Scene) -> None:
         self._scene, self.version, self.api_version = scene, scene.api_version, VERSIONS[scene.api_version]
+        self.traffic = Traffic()
+        self.service_instance = ServiceInstance(scene.world.installation_id, "8.1.0.305")
 
     def __enter__(self) -> Self:
         return self
@@ -157,20 +158,11 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         """Nothing to close."""
 
-    def service_instance(self) -> ServiceInstance:
-        return ServiceInstance(self._scene.world.installation_id, "8.1.0.305")
+    def listing(self, stream: str) -> Iterator[Sequence[bytes]]:
+        return self._listed(KIND_OF_STREAM[stream])
 
-    def jobs(self) -> Iterator[Sequence[bytes]]:
-        return self._listed("backup")
-
-    def copy_jobs(self) -> Iterator[Sequence[bytes]]:
-        return self._listed("copy")
-
-    def job(self, uid: str) -> bytes:
-        return self._one("backup", uid)
-
-    def copy_job(self, uid: str) -> bytes:
-        return self._one("copy", uid)
+    def document(self, stream: str, uid: str) -> bytes:
+        return self._one(KIND_OF_STREAM[stream], uid)
 
     def assert_served(self, stream: str) -> None:
         """It is."""

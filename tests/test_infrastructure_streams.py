@@ -19,8 +19,8 @@ from etl.run import open_sync_run
 from etl.simulator import SimulatedServer, World
 from etl.simulator.infrastructure import SECRET, Organization, Proxy, ProxyPool, Repository
 from etl.streams.infrastructure import sync_infrastructure
-from etl.transform.infrastructure import read_entity
-from etl.transform.records import ENTITIES, EntityRecord
+from etl.transform.infrastructure import STREAM_OF_ENTITY, read_entity
+from etl.transform.records import EntityRecord
 from etl.warehouse.tables import (
     dimension_change,
     metadata,
@@ -81,10 +81,10 @@ class Estate:
         hq = settings.servers[0]
         with (
             signed_in(self.engine, settings, hq, SyncOptions(), lambda: now) as (client, server_id),
-            open_sync_run(self.engine, server_id, "hq", lambda: now, "sync", traffic=client) as sync_run,
+            open_sync_run(self.engine, server_id, "hq", lambda: now, "sync", traffic=client.traffic, **also) as run,
         ):
-            sync_infrastructure(sync_run, client, streams, BERLIN, **also)
-            return {each.stream: each for each in sync_run.streams}
+            sync_infrastructure(run, client, streams, BERLIN)
+            return {each.stream: each for each in run.streams}
 
     def rows(self, *columns: Any) -> list[tuple[Any, ...]]:
         table: Table = columns[0].table
@@ -362,7 +362,7 @@ def test_pages_that_shift_are_read_again_and_then_nothing_is_removed(
 
 def test_a_record_tells_nothing_but_columns(estates: Settle, sqlite_database: Database) -> None:
     document = b'{"id": "x", "name": "n", "hostName": "h", "secret": "s"}'
-    for entity in ENTITIES:
+    for entity in STREAM_OF_ENTITY:
         columns = set(metadata.tables[entity].columns.keys())
         for api_version in range(1, 9):
             record = read_entity(entity, document, api_version)

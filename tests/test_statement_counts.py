@@ -33,19 +33,13 @@ class Shelf:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def jobs(self) -> Iterator[Sequence[bytes]]:
+    def listing(self, stream: str) -> Iterator[Sequence[bytes]]:
         listed = self.world.listed("backup")
         for start in range(0, len(listed), 1_000):
             yield [job_document(job, V8, "") for job in listed[start : start + 1_000]]
 
-    def copy_jobs(self) -> Iterator[Sequence[bytes]]:
-        return iter(())
-
-    def job(self, uid: str) -> bytes:
+    def document(self, stream: str, uid: str) -> bytes:
         raise NotFound(f"no job {uid}")
-
-    def copy_job(self, uid: str) -> bytes:
-        raise NotFound(f"no copy job {uid}")
 
     def assert_served(self, stream: str) -> None:
         pass
@@ -56,7 +50,7 @@ def run_pass(engine: Engine, server_id: int, world: World, at: datetime) -> tupl
     with open_sync_run(engine, server_id, f"s{server_id}", lambda: at, "sync") as sync_run:
         listing = begin_reading(sync_run, "backup", 8)
         list_jobs(Shelf(world), listing)
-        confirm_missing(Shelf(world), listing, at_once=1, max_removed_share=1.0, is_mass_removal_allowed=False)
+        confirm_missing(Shelf(world), listing, at_once=1, max_removed_share=1.0)
         load_documents(sync_run, listing)
     result = sync_run.streams[0]
     return result.added, result.changed, result.removed

@@ -132,7 +132,7 @@ def _server(server: ServerSettings, settings: Settings) -> Iterator[Check]:
             yield Check(subject, "connection", "ok", _trust(server))
             yield Check(subject, "version", "ok", str(client.api_version))
             yield Check(subject, "sign-in", "ok", server.username or "")
-            instance = client.service_instance()
+            instance = client.service_instance
             if instance:
                 yield Check(subject, "installation", "ok", f"{instance.installation_id} ({instance.product_version})")
             else:
@@ -226,7 +226,7 @@ def _planned_jobs(client: Vb365Client) -> Iterator[tuple[Schedule, datetime]]:
     from etl.transform.jobs import read_job
     from etl.transform.records import JobRecord
 
-    for raw in next(iter(client.jobs()), ()):
+    for raw in next(iter(client.listing("jobs")), ()):
         record = read_job("backup", raw, client.version)
         if isinstance(record, JobRecord) and record.next_run_at and record.is_enabled is not False:
             yield record.schedule, record.next_run_at

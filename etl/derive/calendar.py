@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,18 +13,8 @@ _ONE_SECOND = timedelta(seconds=1)
 
 # English whatever the locale, as reports are compared between machines.
 _MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
 ]
 WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
 
@@ -73,18 +63,9 @@ def status_named(word: str | None) -> RunStatus:
     return RUN_STATUS.get(word or "") or RunStatus(word or "", "Other", 1, 0, 0, 0, 0, "#757575")
 
 
-def run_statuses() -> list[dict[str, object]]:
-    """Return the rows of table run_status for the words of the vendor."""
-    return [_status_row(each) for each in RUN_STATUS.values()]
-
-
-def unknown_status(word: str) -> dict[str, object]:
-    """Return the row of table run_status for a word that is not among the vendor's."""
-    return _status_row(status_named(word))
-
-
-def _status_row(status: RunStatus) -> dict[str, object]:
-    return {**status._asdict(), "label": status.status}
+def run_statuses(words: Iterable[str]) -> list[dict[str, object]]:
+    """Return the rows of table run_status for some words, in their order."""
+    return [{**status_named(word)._asdict(), "label": word} for word in words]
 
 
 def day_bounds(zone: ZoneInfo, day: date) -> Day:

@@ -123,11 +123,6 @@ def job_days(
     return rows
 
 
-def carried_from(row: JobDay) -> Carried:
-    """Return what the end of a day hands to the next one."""
-    return Carried(row.failures_in_a_row_at_end, row.last_success_at_end, row.day)
-
-
 class _Tally(Struct):
     """What belongs to one day."""
 

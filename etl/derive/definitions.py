@@ -44,13 +44,10 @@ class InForce(NamedTuple):
         return allowed_hours(self.definition.schedule) if self.definition else None
 
 
-_NOTHING = InForce(None, is_certain=False)
-
-
 def in_force(definitions: Sequence[Definition], changes: Sequence[Change], at: datetime) -> InForce:
     """Find the definition in force at an instant, the first one where it is older than all."""
     if not definitions:
-        return _NOTHING
+        return InForce(None, is_certain=False)
     place = bisect_right(definitions, at, key=lambda each: each.valid_from)
     is_unseen = any((since is None or since <= at) and at < to for since, to in changes)
     return InForce(definitions[max(place, 1) - 1], is_certain=place > 0 and not is_unseen)

@@ -264,10 +264,7 @@ def _unjudged(promise: _Promise, presence: _Presence) -> _Verdict:
 
 
 def _verdicts(
-    promises: Sequence[_Promise],
-    runs: Sequence[Run],
-    presence: Mapping[int, _Presence],
-    horizon: Horizon,
+    promises: Sequence[_Promise], runs: Sequence[Run], presence: Mapping[int, _Presence], horizon: Horizon
 ) -> list[_Verdict]:
     run_of = _matches([each for each in promises if each.ruled_out is None], runs)
     began = [run.first_started_at for run in runs]

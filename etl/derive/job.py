@@ -26,13 +26,15 @@ CONTEXT = timedelta(days=3)
 _ONE_DAY = timedelta(days=1)
 _NO_SESSION = 0
 
-# The columns of the rows, table by table.
-JOB_SESSION = (*SessionRow.__struct_fields__, "id")
-JOB_RUN = ("server_id", "job_id", *JobRun.__struct_fields__)
-SESSION_HOUR = ("session_id", "job_id", *Hour.__struct_fields__)
-EXPECTED_RUN = ("server_id", "job_id", *ExpectedRun.__struct_fields__)
-JOB_DAY = ("server_id", "job_id", *JobDay.__struct_fields__)
-SESSION_BASELINE = ("session_id", "baseline_seconds")
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "job_session": (*SessionRow.__struct_fields__, "id"),
+    "job_run": ("server_id", "job_id", *JobRun.__struct_fields__),
+    "session_hour": ("session_id", "job_id", *Hour.__struct_fields__),
+    "expected_run": ("server_id", "job_id", *ExpectedRun.__struct_fields__),
+    "job_day": ("server_id", "job_id", *JobDay.__struct_fields__),
+    "session_baseline": ("session_id", "baseline_seconds"),
+}
+"""The columns of the rows, table by table."""
 
 Row = tuple[Any, ...]
 

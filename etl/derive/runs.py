@@ -142,10 +142,7 @@ def streaks(runs: Iterable[Run], before: Streak) -> list[Streak]:
 
 
 def run_rows(
-    runs: Sequence[Run],
-    attempts: Sequence[tuple[Attempt, SessionRow]],
-    before: Streak,
-    zone: ZoneInfo,
+    runs: Sequence[Run], attempts: Sequence[tuple[Attempt, SessionRow]], before: Streak, zone: ZoneInfo
 ) -> list[JobRun]:
     """Make the rows of the runs of one job, which come in order, after a streak.
 

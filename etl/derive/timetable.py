@@ -49,11 +49,6 @@ class ZoneFit(NamedTuple):
     fitting: int
     observed: int
 
-    @property
-    def share(self) -> float:
-        """The fitting ones as a share of all, 0 to 1."""
-        return self.fitting / self.observed
-
 
 class _Plan(NamedTuple):
     weekdays: frozenset[int]  # 0 = Monday
@@ -130,14 +125,11 @@ def _plan(schedule: Schedule) -> _Plan | None:
             return None
         since_midnight = timedelta(hours=at.hour, minutes=at.minute, seconds=at.second)
         return _Plan(weekdays, (since_midnight,)) if weekdays else None
-    if schedule.schedule_type == "Periodically" and (schedule.interval_minutes or 0) > 0:
-        return _Plan(_EVERYDAY, _grid(schedule.interval_minutes or 0, schedule.offset_minutes or 0))
+    interval, shift = schedule.interval_minutes or 0, schedule.offset_minutes or 0
+    if schedule.schedule_type == "Periodically" and interval > 0:
+        minutes = range(shift % interval, 24 * 60, interval)
+        return _Plan(_EVERYDAY, tuple(timedelta(minutes=each) for each in minutes))
     return None
-
-
-@lru_cache(maxsize=4096)
-def _grid(interval: int, shift: int) -> tuple[timedelta, ...]:
-    return tuple(timedelta(minutes=each) for each in range(shift % interval, 24 * 60, interval))
 
 
 def _hours_of_day(mask: str | None, day: date) -> str:

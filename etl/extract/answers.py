@@ -1,7 +1,4 @@
-"""Judges an answer by its status and first bytes: what is none of the API's becomes the fitting error.
-
-This file must not know which resource was asked for, nor how the answer came.
-"""
+"""Judges an answer by its status and first bytes: what is none of the API's becomes the fitting error."""
 
 from __future__ import annotations
 

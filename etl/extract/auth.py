@@ -1,6 +1,6 @@
 """The bearer token as an httpx.Auth flow: signed in once for all threads, renewed before and after it dies.
 
-This file must not know what is asked with the token. Veeam's page: "Requesting Authorization Tokens" of the REST API.
+Veeam's page: "Requesting Authorization Tokens" of the REST API.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from etl import log
@@ -29,12 +29,9 @@ _MARGIN_SHARE = 0.1
 
 @dataclass(frozen=True)
 class _Token:
-    access: str
-    refresh: str | None
+    access: str = field(repr=False)
+    refresh: str | None = field(repr=False)
     renew_at: float
-
-    def __repr__(self) -> str:
-        return "_Token(***)"
 
 
 class BearerAuth(Auth):

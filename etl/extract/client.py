@@ -1,7 +1,4 @@
-"""Vb365Client: one signed-in conversation with one server at one API version, as undecoded documents.
-
-This file must not know tables, nor what stands in a job.
-"""
+"""Vb365Client: one signed-in conversation with one server at one API version, as undecoded documents."""
 
 from __future__ import annotations
 
@@ -18,11 +15,12 @@ from etl.extract.auth import BearerAuth
 from etl.extract.connection import Connection, RetryPolicy
 from etl.extract.documents import Document, Malformed, cut_one, json_object, pick
 from etl.extract.lists import Batches, Lists, Query, read_ahead
-from etl.extract.versions import VERSIONS, ApiVersion, SessionBounds, choose
+from etl.extract.versions import VERSIONS, ApiVersion, choose
 
 if TYPE_CHECKING:
     from etl.config import ServerSettings, SyncSettings
 
+_READ_AHEAD = ("jobs", "copy_jobs")
 _OVERLAP = 10  # items that two pages of sessions share: the server drops old sessions at any time
 
 
@@ -39,10 +37,11 @@ class Vb365Client:
 
     def __init__(self, connection: Connection, version: ApiVersion, auth: BearerAuth, page_size: int) -> None:
         self._connection, self._version, self._auth = connection, version, auth
+        self.traffic = connection.traffic
         self._lists = Lists(connection, auth)
         self._page_size = page_size
         self._log: str | None = None  # what this server calls a session's log, once one was read
-        self._instance = self._read_service_instance()
+        self.service_instance = self._read_service_instance()
 
     @classmethod
     def connect(
@@ -92,69 +91,47 @@ class Vb365Client:
         """The number of the API version that is spoken."""
         return self._version.number
 
-    @property
-    def requests(self) -> int:
-        """How many requests were sent so far, repeats and sign-ins included."""
-        return self._connection.tally.requests
+    def listing(self, stream: str) -> Iterator[Sequence[Document]]:
+        """Yield a list ("jobs", "proxies", ..) in batches of undecoded documents; none where the version has none.
 
-    @property
-    def bytes_received(self) -> int:
-        """How many bytes of bodies came so far, as sent (compressed)."""
-        return self._connection.tally.bytes_received
-
-    @property
-    def server_date(self) -> datetime | None:
-        """The last Date header, aware, UTC, to the second."""
-        return self._connection.tally.server_date
-
-    def service_instance(self) -> ServiceInstance | None:
-        """Tell who the server is, as it said at sign-in; None where the version or the account cannot (403, 404)."""
-        return self._instance
-
-    def jobs(self) -> Iterator[Sequence[Document]]:
-        """Yield all backup jobs in batches of undecoded documents.
-
-        A list that ends was read wholly; all else is a SourceError. The next batch is fetched while this one is
-        digested. A batch may hold a document that is no JSON: it comes as it was sent.
+        A list that ends was read wholly; all else is a SourceError. Of jobs, the next batch is fetched while this one
+        is digested. A batch may hold a document that is no JSON: it comes as it was sent.
         """
-        return read_ahead(self._listing("jobs"))
+        if not self._version.serves(stream):
+            return iter(())
+        if stream == "organizations":
+            return self._organizations()
+        return read_ahead(self._listing(stream)) if stream in _READ_AHEAD else self._listing(stream)
 
-    def copy_jobs(self) -> Iterator[Sequence[Document]]:
-        """Yield all copy jobs like ``jobs()``; none where the version has no such list."""
-        return read_ahead(self._listing("copy_jobs")) if self._version.serves("copy_jobs") else iter(())
+    def document(self, stream: str, uid: str) -> bytes:
+        """GET one document of a list by its id.
 
-    def job(self, uid: str) -> bytes:
-        """GET one backup job. Raises NotFound only for a 404 that is the API's own, else the fitting SourceError."""
-        return self._one("jobs", uid)
-
-    def copy_job(self, uid: str) -> bytes:
-        """GET one copy job, with the errors of ``job()``; VersionNotServed where the version has none."""
-        return self._one("copy_jobs", uid)
-
-    @property
-    def session_bounds(self) -> SessionBounds:
-        """Which bounds of ``sessions()`` this version understands."""
-        return self._version.session_bounds
-
-    @property
-    def has_status_filter(self) -> bool:
-        """Whether ``sessions()`` of this version can be told a status."""
-        return self._version.has_status_filter
+        Raises NotFound only for a 404 that is the API's own, else the fitting SourceError.
+        """
+        self._check_id(uid)
+        response = self._connection.get(f"{self._path(stream)}/{quote(uid, safe='')}", auth=self._auth)
+        expect_200(response, self._connection.where)
+        with judged(response, response.content, self._connection.where):
+            document = cut_one(response.content)
+            fields = json_object(document) or {}
+            if pick(fields, "id") is None and pick(fields, "message") is not None:
+                raise Malformed("an error document")
+        return document
 
     def sessions(
         self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None
     ) -> Iterator[Sequence[Document]]:
-        """Yield all sessions like ``jobs()``, of any order; what the version cannot filter by is left out.
+        """Yield all sessions like ``listing()``, of any order; what the version cannot filter by is left out.
 
         ``lower`` and ``upper`` (aware) bound the end of a session; the vendor's text says its creation, and of a
         running one nothing. A session may come twice. PagesShifted at the end: one may have been skipped.
         """
         query: dict[str, int | str] = {}
-        if lower is not None and self.session_bounds != "none":
+        if lower is not None and self._version.session_bounds != "none":
             query["endTimeLowerBound"] = _in_utc(lower)
-        if upper is not None and self.session_bounds == "both":
+        if upper is not None and self._version.session_bounds == "both":
             query["endTimeUpperBound"] = _in_utc(upper)
-        if status is not None and self.has_status_filter:
+        if status is not None and self._version.has_status_filter:
             query["status"] = status
         return read_ahead(self._listing("sessions", query, overlap=_OVERLAP))
 
@@ -166,10 +143,6 @@ class Vb365Client:
         path = f"{self._path('jobs')}/{quote(uid, safe='')}/JobSessions"
         return self._lists.read(path, limit=self._limit("sessions"), overlap=_OVERLAP)
 
-    def session(self, uid: str) -> bytes:
-        """GET one session, with the errors of ``job()``."""
-        return self._one("sessions", uid)
-
     def session_log(self, uid: str) -> Iterator[Sequence[Document]]:
         """Yield what one session logged, in its order. NotFound when iterated: there is no such session any more."""
         self._check_id(uid)
@@ -179,31 +152,6 @@ class Vb365Client:
         for batch in self._lists.read(f"{below}/{name}", limit=None if name == "Log" else self._page_size):
             self._log = name
             yield batch
-
-    def organizations(self) -> Iterator[Sequence[Document]]:
-        """Yield all organizations in batches; with what the server learns from its proxies, where it can reach them."""
-        batches = self._listing("organizations", {"extendedView": "true"} if self._version.has_extended_view else None)
-        try:
-            first: Sequence[Document] = next(batches, ())
-        except (ServerFailed, BadResponse):
-            if not self._version.has_extended_view:
-                raise
-            batches, first = self._listing("organizations"), ()
-        if first:
-            yield first
-        yield from batches
-
-    def repositories(self) -> Iterator[Sequence[Document]]:
-        """Yield all backup repositories in batches."""
-        return self._listing("repositories")
-
-    def proxies(self) -> Iterator[Sequence[Document]]:
-        """Yield all backup proxies in batches."""
-        return self._listing("proxies")
-
-    def proxy_pools(self) -> Iterator[Sequence[Document]]:
-        """Yield all proxy pools in batches; none where the version has no such list."""
-        return self._listing("proxy_pools") if self._version.serves("proxy_pools") else iter(())
 
     def assert_served(self, stream: str) -> None:
         """Make sure that a list ("jobs", "sessions", ..) answers 200 right now; raises the SourceError if not."""
@@ -242,6 +190,19 @@ class Vb365Client:
     def _listing(self, stream: str, query: Query | None = None, *, overlap: int = 0) -> Batches:
         return self._lists.read(self._path(stream), limit=self._limit(stream), query=query, overlap=overlap)
 
+    def _organizations(self) -> Iterator[Sequence[Document]]:
+        """Yield all organizations; with what the server learns from its proxies, where it can reach them."""
+        batches = self._listing("organizations", {"extendedView": "true"} if self._version.has_extended_view else None)
+        try:
+            first: Sequence[Document] = next(batches, ())
+        except (ServerFailed, BadResponse):
+            if not self._version.has_extended_view:
+                raise
+            batches, first = self._listing("organizations"), ()
+        if first:
+            yield first
+        yield from batches
+
     def _is_missing(self, path: str) -> bool:
         with self._connection.stream(path, auth=self._auth, query={"limit": 1}) as response:
             return response.status_code == 404
@@ -251,7 +212,7 @@ class Vb365Client:
             raise BadResponse(f"{uid!r} is not the id of a job or session", where=self._connection.where)
 
     def _read_service_instance(self) -> ServiceInstance | None:
-        """The first request with a token: it signs in."""
+        """Ask who the server is, with the first token; None where the version or the account cannot tell (403, 404)."""
         response = self._connection.get(self._version.path("ServiceInstance"), auth=self._auth)
         if response.status_code in (403, 404):
             return None
@@ -263,17 +224,6 @@ class Vb365Client:
         if not isinstance(installation_id, str) or not installation_id:
             return None
         return ServiceInstance(installation_id.lower(), product_version if isinstance(product_version, str) else None)
-
-    def _one(self, stream: str, uid: str) -> bytes:
-        self._check_id(uid)
-        response = self._connection.get(f"{self._path(stream)}/{quote(uid, safe='')}", auth=self._auth)
-        expect_200(response, self._connection.where)
-        with judged(response, response.content, self._connection.where):
-            document = cut_one(response.content)
-            fields = json_object(document) or {}
-            if pick(fields, "id") is None and pick(fields, "message") is not None:
-                raise Malformed("an error document")
-        return document
 
 
 def _in_utc(at: datetime) -> str:

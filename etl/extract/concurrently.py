@@ -1,4 +1,4 @@
-"""Asks for many things a few at a time; it must not know what is asked for."""
+"""Asks for many things a few at a time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One pool of connections to one VB365 server: trust, retries, redirects, limits, and each failure in our own words.
 
-This file must not know what a job is, nor which version of the API is spoken. No other file imports httpx.
+No other file imports httpx.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import httpx
@@ -25,6 +23,7 @@ from httpx_retries import Retry, RetryTransport
 from etl import log
 from etl.errors import BadResponse, ForeignOrigin, SourceError, Unreachable
 from etl.extract.tls import Trust
+from etl.extract.traffic import Traffic
 
 if TYPE_CHECKING:
     from etl.config import ServerSettings, SyncSettings
@@ -78,41 +77,13 @@ def _read(response: Response) -> None:
     response.read()
 
 
-class Tally:
-    """What went over the wire, repeats and sign-ins included; bytes are those of bodies, as sent (compressed)."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.requests = 0
-        self.bytes_received = 0
-        self.server_date: datetime | None = None
-
-    def sent(self) -> None:
-        """Count one request."""
-        with self._lock:
-            self.requests += 1
-
-    def received(self, size: int) -> None:
-        """Count bytes of a body."""
-        with self._lock:
-            self.bytes_received += size
-
-    def dated(self, header: str | None) -> None:
-        """Remember the Date header, unless it is none."""
-        try:
-            date = parsedate_to_datetime(header or "")
-        except ValueError:
-            return
-        self.server_date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
-
-
 class _CountedStream(httpx.SyncByteStream):
-    def __init__(self, stream: httpx.SyncByteStream, tally: Tally) -> None:
-        self._stream, self._tally = stream, tally
+    def __init__(self, stream: httpx.SyncByteStream, traffic: Traffic) -> None:
+        self._stream, self._traffic = stream, traffic
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._stream:
-            self._tally.received(len(chunk))
+            self._traffic.received(len(chunk))
             yield chunk
 
     def close(self) -> None:
@@ -122,19 +93,19 @@ class _CountedStream(httpx.SyncByteStream):
 class _Wire(httpx.BaseTransport):
     """The inner transport: opened at the first request, since a pinned server is looked at before; counts."""
 
-    def __init__(self, trust: Trust | None, limits: httpx.Limits, tally: Tally) -> None:
-        self._trust, self._limits, self._tally = trust, limits, tally
+    def __init__(self, trust: Trust | None, limits: httpx.Limits, traffic: Traffic) -> None:
+        self._trust, self._limits, self._traffic = trust, limits, traffic
         self._lock = threading.Lock()
         self._inner: httpx.HTTPTransport | None = None
         self._is_closed = False
 
     def handle_request(self, request: Request) -> Response:
         inner = self._open()
-        self._tally.sent()
+        self._traffic.sent()
         response = inner.handle_request(request)
-        self._tally.dated(response.headers.get("date"))
+        self._traffic.dated(response.headers.get("date"))
         assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - httpx: a sync transport's is
-        response.stream = _CountedStream(response.stream, self._tally)
+        response.stream = _CountedStream(response.stream, self._traffic)
         return response
 
     def _open(self) -> httpx.HTTPTransport:
@@ -163,7 +134,7 @@ class Connection:
 
     def __init__(self, server: ServerSettings, options: SyncSettings, policy: RetryPolicy) -> None:
         self.where = f"server {server.name} ({server.url})"
-        self.tally = Tally()
+        self.traffic = Traffic()
         self._base = httpx.URL(server.url)
         self._policy = policy
         self._timeout = options.timeout_seconds
@@ -180,7 +151,7 @@ class Connection:
         # Two more than the pool of the pipeline: the list that is read ahead, and a sign-in in between.
         limits = httpx.Limits(max_connections=options.requests_at_once + 2)
         self._client = httpx.Client(
-            transport=RetryTransport(transport=_Wire(self._trust, limits, self.tally), retry=_Retry(total=0)),
+            transport=RetryTransport(transport=_Wire(self._trust, limits, self.traffic), retry=_Retry(total=0)),
             timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 10.0)),
             headers={"Accept": "application/json", "User-Agent": "vb365-etl"},
             follow_redirects=False,

@@ -1,7 +1,4 @@
-"""Cuts bodies of JSON into undecoded documents: a page whole, a streamed array piece by piece.
-
-This file must not know where a body came from, nor what a document means.
-"""
+"""Cuts bodies of JSON into undecoded documents: a page whole, a streamed array piece by piece."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cuts a saved answer (of curl, of PowerShell) into undecoded documents; it must not know what they mean."""
+"""Cuts a saved answer (of curl, of PowerShell) into undecoded documents."""
 
 from __future__ import annotations
 
@@ -35,7 +35,5 @@ def read_documents(path: Path) -> list[Document]:
             return [cut_one(body)]
     except Malformed as error:
         raise UsageError(
-            f"this holds {error}",
-            where=str(path),
-            hint="save the answer of GET /vN/Jobs or /vN/Jobs/{id} as it came",
+            f"this holds {error}", where=str(path), hint="save the answer of GET /vN/Jobs or /vN/Jobs/{id} as it came"
         ) from error

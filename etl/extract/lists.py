@@ -1,4 +1,4 @@
-"""Reads a list as the server sends it, an array piece by piece or page after page; it must not know what is listed."""
+"""Reads a list as the server sends it, an array piece by piece or page after page."""
 
 from __future__ import annotations
 

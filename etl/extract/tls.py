@@ -1,7 +1,4 @@
-"""Which certificate of a server is trusted: the system's say, a CA file, or one pinned fingerprint; never any.
-
-This file must not know HTTP.
-"""
+"""Which certificate of a server is trusted: the system's say, a CA file, or one pinned fingerprint; never any."""
 
 from __future__ import annotations
 

@@ -93,11 +93,7 @@ V6 = replace(
 )
 V7 = replace(V6, number=7, has_logout=True, session_bounds="both", has_sessions_below_jobs=False)
 V8 = replace(
-    V7,
-    number=8,
-    resources={**V7.resources, "proxy_pools": "ProxyPools"},
-    is_paged=True,
-    has_status_filter=True,
+    V7, number=8, resources={**V7.resources, "proxy_pools": "ProxyPools"}, is_paged=True, has_status_filter=True
 )
 
 

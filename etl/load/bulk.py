@@ -1,4 +1,4 @@
-"""Bulk statements, the fastest each database has; they must not know what the rows mean.
+"""Bulk statements, the fastest each database has.
 
 Rows go to the drivers as tuples: SQLAlchemy's own way from a mapping to a row costs more than the databases' work.
 An UPDATE per row is one round trip each over a network, so PostgreSQL and MariaDB update from a staged table.
@@ -75,7 +75,7 @@ def find_rows(
 def insert_rows(connection: Connection, target: Table, rows: Sequence[Row]) -> None:
     """Insert rows that all have the same keys, at least two."""
     if rows:
-        insert_tuples(connection, target, tuple(rows[0]), list(_tuples(rows[0], rows)))
+        insert_tuples(connection, target, tuple(rows[0]), list(map(itemgetter(*rows[0]), rows)))
 
 
 def insert_tuples(connection: Connection, target: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -110,7 +110,7 @@ def update_rows(connection: Connection, target: Table, rows: Sequence[Row]) -> N
     """Update rows by their ``id``; every row has ``id`` and the same other keys, at least one."""
     if rows:
         names = (*(name for name in rows[0] if name != "id"), "id")
-        update_tuples(connection, target, names, list(_tuples(names, rows)))
+        update_tuples(connection, target, names, list(map(itemgetter(*names), rows)))
 
 
 def update_tuples(connection: Connection, target: Table, names: Sequence[str], values: Sequence[Values]) -> None:
@@ -177,10 +177,6 @@ def replace_tuples(
     delete_rows(connection, target, key, sorted(kept) if len(key) > 1 else [(each,) for each in sorted(kept)])
     for rows in batches(new):
         insert_tuples(connection, target, names, rows)
-
-
-def _tuples(names: Iterable[str], rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
-    return map(itemgetter(*names), rows)
 
 
 def _fill(connection: Connection, name: str, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]) -> None:

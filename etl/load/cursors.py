@@ -1,4 +1,4 @@
-"""Where an incremental stream goes on: one small JSON value per server and stream; it must not know what it means."""
+"""Where an incremental stream goes on: one small JSON value per server and stream."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""The only writer of calendar, hour_of_week, run_status and report_clock; it must not know any fact."""
+"""The only writer of calendar, hour_of_week, run_status and report_clock."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
-from etl.derive.calendar import calendar_days, day_of, hours_of_week, run_statuses, unknown_status
+from etl.derive.calendar import RUN_STATUS, calendar_days, day_of, hours_of_week, run_statuses
 from etl.errors import ConfigurationError
 from etl.load.bulk import batches, insert_missing
 from etl.warehouse.engine import reading
@@ -16,6 +16,7 @@ from etl.warehouse.tables import calendar, hour_of_week, job_session, report_clo
 
 _DAYS_BEFORE = 366
 _DAYS_AHEAD = 731
+_ONE_DAY = timedelta(days=1)
 _ONE_WEEK = timedelta(days=7)
 
 
@@ -36,7 +37,7 @@ def write_dimensions(connection: Connection, zone: ZoneInfo, observed_at: dateti
     if connection.scalar(select(report_clock.c.timezone)) is None:
         insert_missing(connection, report_clock, [{"id": 1, "timezone": zone.key}], "id")
         insert_missing(connection, hour_of_week, hours_of_week(), "hour_of_week")
-        insert_missing(connection, run_status, sorted(run_statuses(), key=lambda row: str(row["status"])), "status")
+        insert_missing(connection, run_status, run_statuses(sorted(RUN_STATUS)), "status")
     _write_calendar(connection, zone, observed_at)
 
 
@@ -52,7 +53,7 @@ def move_clock(connection: Connection, observed_at: datetime) -> None:
 def write_unknown_statuses(connection: Connection, words: Collection[str]) -> None:
     """Add the words that nobody knew yet, as group Other."""
     known = set(connection.scalars(select(run_status.c.status)))
-    insert_missing(connection, run_status, [unknown_status(word) for word in sorted(set(words) - known)], "status")
+    insert_missing(connection, run_status, run_statuses(sorted(set(words) - known)), "status")
 
 
 def cut_days_anew(connection: Connection, zone: ZoneInfo) -> None:
@@ -67,14 +68,13 @@ def _write_calendar(connection: Connection, zone: ZoneInfo, observed_at: datetim
     first, last = connection.execute(select(func.min(calendar.c.day), func.max(calendar.c.day))).one()
     oldest = connection.scalar(select(func.min(job_session.c.day)))
     wanted_from = min(oldest or today, today) - timedelta(days=_DAYS_BEFORE)
-    missing: list[tuple[date, date]] = []
+    wanted_to = today + timedelta(days=_DAYS_AHEAD)
     if first is None:
-        missing.append((wanted_from, today + timedelta(days=_DAYS_AHEAD)))
+        missing = [(wanted_from, wanted_to)]
     else:
-        if wanted_from < first:
-            missing.append((wanted_from, first - timedelta(days=1)))
+        missing = [(wanted_from, first - _ONE_DAY)]  # no day where that is a span backwards
         if last < today + timedelta(days=_DAYS_AHEAD // 2):
-            missing.append((last + timedelta(days=1), today + timedelta(days=_DAYS_AHEAD)))
+            missing.append((last + _ONE_DAY, wanted_to))
     for begin, end in missing:
         for rows in batches(calendar_days(zone, begin, end)):
             insert_missing(connection, calendar, rows, "day")

@@ -1,17 +1,14 @@
-"""Which row of ``server`` a server is: by the installation's own id where it is known, else by name (design, step 1).
-
-This file must not know how the id was found out.
-"""
+"""Which row of ``server`` a server is: by the installation's own id where it is known, else by name."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, exc, insert, select, update
 
 from etl.errors import IdentityError, UsageError
 from etl.extract.versions import version_named
@@ -24,7 +21,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a server says of itself and the settings say of it; None = not known."""
+    """What a server says of itself and the settings say of it, by the columns of server; None = not known."""
 
     name: str
     base_url: str | None = None
@@ -36,18 +33,14 @@ class Identity:
 
 def remembered_version(engine: Engine, name: str) -> str | None:
     """Return the API version that the server of this name answered last."""
-    with reading(engine) as connection:
-        version: str | None = connection.scalar(
-            select(server.c.api_version).where(server.c.name == name, server.c.active_key == 1)
-        )
+    version: str | None = _look_up(engine, server.c.api_version, server.c.name == name, server.c.active_key == 1)
     return version
 
 
 def last_observation(engine: Engine, server_id: int) -> datetime | None:
     """Return the instant of the last pass that reached the jobs."""
-    with reading(engine) as connection:
-        found: datetime | None = connection.scalar(select(server.c.observed_at).where(server.c.id == server_id))
-    return found
+    at: datetime | None = _look_up(engine, server.c.observed_at, server.c.id == server_id)
+    return at
 
 
 def servers_in_use(engine: Engine) -> dict[str, int]:
@@ -69,8 +62,7 @@ def servers_named(engine: Engine, names: Collection[str] = ()) -> dict[str, int]
 
 def zone_in_use(engine: Engine, server_id: int) -> str | None:
     """Return the time zone of a server as the settings said last."""
-    with reading(engine) as connection:
-        zone: str | None = connection.scalar(select(server.c.timezone).where(server.c.id == server_id))
+    zone: str | None = _look_up(engine, server.c.timezone, server.c.id == server_id)
     return zone
 
 
@@ -124,6 +116,11 @@ def _identify(
     return int(server_id)
 
 
+def _look_up(engine: Engine, column: Column[Any], *conditions: ColumnElement[bool]) -> Any:
+    with reading(engine) as connection:
+        return connection.scalar(select(column).where(*conditions))
+
+
 def _find(connection: Connection, *conditions: Any) -> Row[Any] | None:
     return connection.execute(select(server).where(*conditions)).first()
 
@@ -169,12 +166,4 @@ def _update(connection: Connection, row: Row[Any], identity: Identity) -> int:
 
 
 def _values(identity: Identity) -> dict[str, Any]:
-    return {
-        "name": identity.name,
-        "installation_id": identity.installation_id,
-        "base_url": identity.base_url,
-        "api_version": identity.api_version,
-        "product_version": identity.product_version,
-        "timezone": identity.timezone,
-        "active_key": 1,
-    }
+    return {**asdict(identity), "active_key": 1}

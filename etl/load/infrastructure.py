@@ -1,36 +1,23 @@
 """The only writer of what organizations, proxy pools, proxies and repositories look like, and of their changes.
 
-A list is written in a fixed number of statements, whatever its length. This file must not know documents or jobs.
+A list is written in a fixed number of statements, whatever its length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, delete, select
 
-from etl.load.bulk import batches, insert_rows, is_among, update_rows, update_where
-from etl.load.ledger import LedgerRow
+from etl.load.bulk import batches, insert_rows, insert_tuples, is_among, update_rows, update_where
+from etl.load.ledger import Counts, LedgerRow
 from etl.load.references import References, number
 from etl.transform.records import Entity, EntityRecord
-from etl.warehouse.tables import (
-    dimension_change,
-    organization,
-    proxy,
-    proxy_pool,
-    repository,
-    repository_day,
-)
+from etl.warehouse.tables import dimension_change, organization, proxy, proxy_pool, repository, repository_day
 
-_TABLES: Mapping[str, Table] = {
-    "organization": organization,
-    "proxy_pool": proxy_pool,
-    "proxy": proxy,
-    "repository": repository,
-}
+_TABLES: Mapping[str, Table] = {each.name: each for each in (organization, proxy_pool, proxy, repository)}
 _NOT_SENT = frozenset({"id", "server_id", "first_seen_at", "removed_at"})
 _MOVES_BY_ITSELF = frozenset({"capacity_bytes", "free_bytes", "first_backup_at", "last_backup_at", "status"})
 
@@ -49,16 +36,6 @@ _SENT_WITH: Mapping[tuple[str, str], str] = {
     ("repository", "proxy_pool_uid"): "is_outdated",
     ("repository", "organization_uid"): "is_outdated",
 }
-
-
-@dataclass(slots=True)
-class EntityCounts:
-    """How many entities of a list were added (or came back), changed, stayed as they were, were removed."""
-
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    removed: int = 0
 
 
 class _Known(NamedTuple):
@@ -105,7 +82,7 @@ def write_entities(
     entity: Entity,
     records: Sequence[EntityRecord],
     gone: Collection[str] = (),
-) -> EntityCounts:
+) -> Counts:
     """Bring one server's rows of one entity in step with a list (each uid once); ``gone`` are removed.
 
     What a record does not show keeps its value. What moves by itself is kept current without a change.
@@ -133,49 +110,34 @@ def write_entities(
     removed = [known[uid].id for uid in sorted(gone) if uid in known and not known[uid].is_removed]
     update_where(connection, table, table.c.id, removed, {"removed_at": observed_at})
     changes = [*_changes(seen, references.names), *((identifier, None, None, "removed") for identifier in removed)]
-    insert_rows(
-        connection,
-        dimension_change,
-        [
-            {
-                "server_id": sync_run.server_id,
-                "entity": entity,
-                "entity_id": identifier,
-                "field": field,
-                "old_value": old,
-                "new_value": value,
-                "detected_at": observed_at,
-                "run_id": sync_run.id,
-            }
-            for identifier, field, old, value in changes
-        ],
-    )
+    names = ("entity_id", "field", "old_value", "new_value", "server_id", "entity", "detected_at", "run_id")
+    shared = (sync_run.server_id, entity, observed_at, sync_run.id)
+    insert_tuples(connection, dimension_change, names, [(*change, *shared) for change in changes])
     added = sum(each.is_added for each in seen)
     changed = sum(each.has_moved and not each.is_added for each in seen)
-    return EntityCounts(added, changed, len(seen) - added - changed, len(removed))
+    return Counts(added, changed, len(seen) - added - changed, len(removed))
 
 
 def write_repository_days(connection: Connection, server_id: int, day: date, records: Sequence[EntityRecord]) -> None:
     """Note size and free space as seen on this day, where a record tells them and they are not noted yet."""
     sizes_of = {each.uid: (each.values.get("capacity_bytes"), each.values.get("free_bytes")) for each in records}
     of_day = and_(repository_day.c.repository_id == repository.c.id, repository_day.c.day == day)
+    sizes = (repository_day.c.capacity_bytes, repository_day.c.free_bytes)
     noted = connection.execute(
-        select(
-            repository.c.id, repository.c.repository_uid, repository_day.c.capacity_bytes, repository_day.c.free_bytes
-        )
+        select(repository.c.id, repository.c.repository_uid, *sizes)
         .select_from(repository)
         .outerjoin(repository_day, of_day)
         .where(repository.c.server_id == server_id)
     )
     rows = []
     for identifier, uid, *before in noted:
-        sizes = [old if new is None else new for old, new in zip(before, sizes_of.get(uid, (None, None)), strict=True)]
-        if sizes != before:
-            rows.append({"repository_id": identifier, "day": day, "capacity_bytes": sizes[0], "free_bytes": sizes[1]})
-    for batch in batches([row["repository_id"] for row in rows]):
+        now = [old if new is None else new for old, new in zip(before, sizes_of.get(uid, (None, None)), strict=True)]
+        if now != before:
+            rows.append((identifier, day, *now))
+    for batch in batches([repository_id for repository_id, *_ in rows]):
         outdated = is_among(connection, repository_day.c.repository_id, batch)
         connection.execute(delete(repository_day).where(repository_day.c.day == day, outdated))
-    insert_rows(connection, repository_day, rows)
+    insert_tuples(connection, repository_day, ("repository_id", "day", "capacity_bytes", "free_bytes"), rows)
 
 
 def _plain(entity: Entity) -> list[str]:
@@ -194,12 +156,7 @@ def _known(connection: Connection, server_id: int, entity: Entity) -> dict[str, 
     """Read every row of a server, in one statement."""
     table, plain, pointers = _TABLES[entity], _plain(entity), _pointers(entity)
     joined: FromClause = table
-    columns: list[ColumnElement[Any]] = [
-        table.c.id,
-        table.c[f"{entity}_uid"],
-        table.c.removed_at,
-        *(table.c[name] for name in plain),
-    ]
+    columns: list[ColumnElement[Any]] = [table.c[name] for name in ("id", f"{entity}_uid", "removed_at", *plain)]
     for name in pointers:
         target = _TABLES[name]
         joined = joined.outerjoin(target, target.c.id == table.c[f"{name}_id"])
@@ -220,11 +177,9 @@ def _compare(known: _Known | None, record: EntityRecord) -> _Compared:
     names = (*_plain(record.entity), *(f"{each}_uid" for each in _pointers(record.entity)))
     old = known.values if known else dict.fromkeys(names)
     values = {name: number(record.values[name]) if name in record.values else old[name] for name in names}
-    moved = (
-        ()
-        if known is None or known.is_stub
-        else tuple(name for name in names if values[name] != old[name] and not _is_first_read(record.entity, name, old))
-    )
+    was_shown = known is not None and not known.is_stub
+    differing = [name for name in names if was_shown and values[name] != old[name]]
+    moved = [name for name in differing if not _is_first_read(record.entity, name, old)]
     return _Compared(
         record.uid,
         known,

@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,9 +37,25 @@ class LedgerRow:
     server_name: str
 
 
+@dataclass(slots=True)
+class Counts:
+    """What became of the rows of what a stream read; what came back is added."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+
+    def add(self, more: Counts) -> None:
+        self.added += more.added
+        self.changed += more.changed
+        self.unchanged += more.unchanged
+        self.removed += more.removed
+
+
 @dataclass(frozen=True, slots=True)
 class StreamResult:
-    """What a pass did with one stream of documents."""
+    """What a pass did with one stream of documents, by the columns of sync_run_stream."""
 
     stream: str
     status: str  # succeeded, partial, failed
@@ -88,13 +104,7 @@ def _holder(engine: Engine, server_id: int) -> str:
 
 
 def open_row(
-    engine: Engine,
-    server_id: int,
-    name: str,
-    now: datetime,
-    triggered_by: str,
-    *,
-    is_mass_removal_allowed: bool = False,
+    engine: Engine, server_id: int, name: str, now: datetime, triggered_by: str, is_mass_removal_allowed: bool = False
 ) -> LedgerRow:
     """Commit a ``running`` row; older running ones of this server become ``abandoned``: their lock is ours now."""
 
@@ -110,16 +120,14 @@ def open_row(
                     error_message="the process that ran this pass ended without closing it, or lost its lock",
                 )
             )
-            started = _started(server_id, now, triggered_by, is_mass_removal_allowed=is_mass_removal_allowed)
+            started = _started(server_id, now, triggered_by, is_mass_removal_allowed)
             (row_id,) = connection.execute(insert(sync_run).values(**started)).inserted_primary_key or (0,)
             return int(row_id)
 
     return LedgerRow(retry_on_contention(write), server_id, name)
 
 
-def _started(
-    server_id: int, now: datetime, triggered_by: str, *, is_mass_removal_allowed: bool = False
-) -> dict[str, Any]:
+def _started(server_id: int, now: datetime, triggered_by: str, is_mass_removal_allowed: bool) -> dict[str, Any]:
     return {
         "server_id": server_id,
         "triggered_by": triggered_by,
@@ -173,23 +181,7 @@ def note_observation(connection: Connection, row: LedgerRow, observation: Observ
 
 def note_stream(connection: Connection, row: LedgerRow, result: StreamResult) -> None:
     """Write what this pass did with one stream."""
-    connection.execute(
-        insert(sync_run_stream).values(
-            sync_run_id=row.id,
-            stream=result.stream,
-            status=result.status,
-            complete_from=result.complete_from,
-            complete_to=result.complete_to,
-            seen=result.seen,
-            added=result.added,
-            changed=result.changed,
-            unchanged=result.unchanged,
-            removed=result.removed,
-            rejected=result.rejected,
-            error_kind=result.error_kind,
-            error_message=result.error_message,
-        )
-    )
+    connection.execute(insert(sync_run_stream).values(sync_run_id=row.id, **asdict(result)))
 
 
 def note_failure(engine: Engine, name: str, now: datetime, triggered_by: str, error: Vb365EtlError) -> None:
@@ -199,7 +191,7 @@ def note_failure(engine: Engine, name: str, now: datetime, triggered_by: str, er
         with writing(engine) as connection:
             server_id = connection.scalar(select(server.c.id).where(server.c.name == name, server.c.active_key == 1))
             if server_id is not None:
-                started = _started(server_id, now, triggered_by)
+                started = _started(server_id, now, triggered_by, is_mass_removal_allowed=False)
                 failed = {"status": "failed", "finished_at": now, "error_kind": error.kind, "error_message": str(error)}
                 connection.execute(insert(sync_run).values(**{**started, **failed}))
 

@@ -1,15 +1,18 @@
-"""The only writer of session_message: the logs of sessions that did not succeed; it must not know what they mean."""
+"""The only writer of session_message: the logs of sessions that did not succeed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import astuple
 from sqlalchemy import Connection, delete, func, select
 
-from etl.load.bulk import batches, insert_rows, is_among
+from etl.load.bulk import batches, insert_tuples, is_among
 from etl.transform.records import Message
 from etl.warehouse.tables import job_session, session_message
+
+_COLUMNS = ("session_id", "line_number", *Message.__struct_fields__, "seen_at")
 
 
 def write_messages(connection: Connection, logs: Mapping[int, Sequence[Message]]) -> int:
@@ -20,18 +23,10 @@ def write_messages(connection: Connection, logs: Mapping[int, Sequence[Message]]
         over.update(map(tuple, connection.execute(times.where(is_among(connection, job_session.c.id, batch)))))
         connection.execute(delete(session_message).where(is_among(connection, session_message.c.session_id, batch)))
     rows = [
-        {
-            "session_id": session_id,
-            "line_number": line_number,
-            "severity": line.severity,
-            "message": line.message,
-            "message_pattern": line.message_pattern,
-            "logged_at": line.logged_at,
-            "seen_at": line.logged_at or over[session_id],
-        }
+        (session_id, line_number, *astuple(line), line.logged_at or over[session_id])
         for session_id, lines in sorted(logs.items())
         for line_number, line in enumerate(lines, 1)
     ]
     for rows_of_batch in batches(rows):
-        insert_rows(connection, session_message, rows_of_batch)
+        insert_tuples(connection, session_message, _COLUMNS, rows_of_batch)
     return len(rows)

@@ -1,7 +1,7 @@
 """What job rows point at: stubs of organizations, repositories, proxies and parent jobs, schedules and windows.
 
 Stubs are inserted sorted, ignoring those that are there, then read again; values that all servers share are inserted
-where they are missing, by one transaction at a time. This file must not know what changed or when a row is current.
+where they are missing, by one transaction at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Table, select
 
-from etl.load.bulk import batches, find_rows, insert_missing, insert_rows, is_among
+from etl.load.bulk import batches, find_rows, insert_missing, insert_rows, insert_tuples, is_among
 from etl.load.jobs.diff import Definition
 from etl.transform.job_fields import FIELD_NAMED, FIELDS, SCHEDULE_FIELDS
 from etl.transform.normal_form import in_words
@@ -47,6 +47,7 @@ SCHEDULE_COLUMNS: Sequence[ColumnElement[Any]] = [
     _MASKS[name].c.allowed_mask.label(name) if name in _MASKS else schedule.c[name] for name in SCHEDULE_FIELDS
 ]
 """What ``schedule_of`` reads a policy from, in its order."""
+_OF_AN_HOUR = ("window_id", "hour_of_week", "weekday", "hour", "is_allowed")
 _FLAGS = tuple(place for place, name in enumerate(SCHEDULE_FIELDS) if FIELD_NAMED[name].is_flag)
 
 
@@ -126,7 +127,7 @@ class References:
                 self._find_windows(missing)
                 hours = (hour for mask in missing for hour in _hours(self._windows[mask], mask))
                 for rows in batches(hours):
-                    insert_rows(self._connection, backup_window_hour, rows)
+                    insert_tuples(self._connection, backup_window_hour, _OF_AN_HOUR, rows)
 
     def _find_windows(self, masks: Sequence[str]) -> list[str]:
         """Look up stored windows; return those that are not there."""
@@ -136,11 +137,8 @@ class References:
         return [mask for mask in masks if mask not in self._windows]
 
     def _schedule_row(self, digest: bytes, policy: Schedule) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "policy_digest": digest,
-            "schedule_text": in_words(policy),
-            "first_seen_at": self._observed_at,
-        }
+        row: dict[str, Any] = {"policy_digest": digest, "schedule_text": in_words(policy)}
+        row["first_seen_at"] = self._observed_at
         for name in SCHEDULE_FIELDS:
             value = getattr(policy, name)
             row[FIELD_NAMED[name].column] = self._windows.get(value) if name in _MASKS else number(value)
@@ -185,13 +183,6 @@ def number(value: Any) -> Any:
     return int(value) if isinstance(value, bool) else value
 
 
-def _hours(window_id: int, mask: str) -> Iterable[dict[str, int]]:
+def _hours(window_id: int, mask: str) -> Iterable[tuple[int, ...]]:
     for hour_of_week, allowed in enumerate(mask):
-        weekday, hour = divmod(hour_of_week, 24)
-        yield {
-            "window_id": window_id,
-            "hour_of_week": hour_of_week,
-            "weekday": weekday,
-            "hour": hour,
-            "is_allowed": int(allowed),
-        }
+        yield window_id, hour_of_week, *divmod(hour_of_week, 24), int(allowed)

@@ -7,7 +7,6 @@ A session is written as soon as its page is there; what follows from it is deriv
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from etl.derive.sessions import session_row
 from etl.load.bulk import batches, find_rows, insert_missing, insert_rows, update_rows, update_where
 from etl.load.facts.definitions import Definitions
 from etl.load.facts.stale import mark_stale
+from etl.load.ledger import Counts
 from etl.load.references import References, number
 from etl.transform.records import KINDS, Kind, SessionRecord
 from etl.warehouse.tables import job, job_session, job_status
@@ -36,15 +36,6 @@ _KEPT = ("id", "session_uid", "log_due", "removed_at")
 _STORED = tuple(job_session.c[name] for name in (*_KEPT, *_SENT, *_REFERENCES.values()))
 
 
-@dataclass(slots=True)
-class SessionCounts:
-    """What came of the sessions of one pass."""
-
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
-
-
 class _Owner(NamedTuple):
     id: int
     derive_from_at: datetime | None
@@ -57,8 +48,7 @@ def write_sessions(
     zones: Zones,
     records: Iterable[SessionRecord],
     definitions: Definitions,
-    counts: SessionCounts,
-) -> None:
+) -> Counts:
     """Insert the new ones of a batch, bring the others up to date, and note from when on to derive anew.
 
     A fixed number of statements; sessions of jobs that nobody has seen hang on a stub of the job. What is derived of
@@ -66,13 +56,10 @@ def write_sessions(
     """
     latest = {each.session_uid: each for each in records}
     if not latest:
-        return
-    stored = {
-        row.session_uid: row
-        for row in find_rows(
-            connection, _STORED, job_session.c.session_uid, sorted(latest), job_session.c.server_id == server_id
-        )
-    }
+        return Counts()
+    of_server = job_session.c.server_id == server_id
+    rows = find_rows(connection, _STORED, job_session.c.session_uid, sorted(latest), of_server)
+    stored = {row.session_uid: row for row in rows}
     owners = _owners(connection, server_id, observed_at, latest.values())
     definitions.look_up(connection, {each.id for each in owners.values()})
     references = References(connection, server_id, observed_at)
@@ -87,7 +74,6 @@ def write_sessions(
         row = stored.get(uid)
         values = sent if row is None else _news(row, sent)
         if values is None:
-            counts.unchanged += 1
             continue
         values |= _derived(record, values, definitions.at(owner.id, record.started_at), zones)
         values["changed_at"] = observed_at
@@ -103,8 +89,7 @@ def write_sessions(
     update_rows(connection, job_session, changed)
     earlier = [(owner, at) for owner, at in touched.items() if not owner.derive_from_at or at < owner.derive_from_at]
     update_rows(connection, job, [{"id": owner.id, "derive_from_at": at} for owner, at in earlier])
-    counts.added += len(new)
-    counts.changed += len(changed)
+    return Counts(len(new), len(changed), len(latest) - len(new) - len(changed))
 
 
 def unfinished_sessions(connection: Connection, server_id: int, kinds: Collection[Kind]) -> dict[str, datetime]:

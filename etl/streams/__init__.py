@@ -1,1 +1,1 @@
-"""The streams of a pass, a file each: how one is fetched, read and written; they must not know of one another."""
+"""The streams of a pass, a file each: how one is fetched, read and written."""

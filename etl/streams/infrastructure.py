@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from etl.errors import SourceError
 from etl.extract.versions import VERSIONS
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
-from etl.load.ledger import StreamResult
+from etl.load.ledger import Counts, StreamResult
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.run import SyncRun
 from etl.streams.reading import FEWEST_TO_DOUBT, Reading
@@ -35,10 +35,7 @@ class Source(Protocol):
 
     @property
     def version(self) -> int: ...
-    def organizations(self) -> Iterator[Sequence[Any]]: ...
-    def proxies(self) -> Iterator[Sequence[Any]]: ...
-    def proxy_pools(self) -> Iterator[Sequence[Any]]: ...
-    def repositories(self) -> Iterator[Sequence[Any]]: ...
+    def listing(self, stream: str) -> Iterator[Sequence[Any]]: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,14 +65,7 @@ class _Listing(Reading):
             self.records[item.uid] = item
 
 
-def sync_infrastructure(
-    sync_run: SyncRun,
-    source: Source,
-    streams: Collection[str],
-    reporting_zone: ZoneInfo,
-    *,
-    is_mass_removal_allowed: bool = False,
-) -> None:
+def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[str], reporting_zone: ZoneInfo) -> None:
     """Bring organizations, proxies (with their pools) and repositories up to date, where ``streams`` names them.
 
     A stream is written in one transaction that begins when its lists are read. One that cannot be read is failed
@@ -94,7 +84,7 @@ def sync_infrastructure(
             except SourceError as error:
                 refusal = refusal or error
             else:
-                _find_removed(sync_run, listing, is_mass_removal_allowed=is_mass_removal_allowed)
+                _find_removed(sync_run, listing)
                 listings.append(listing)
         if listings:
             whole = Reading(stream=stream)
@@ -110,22 +100,16 @@ def sync_infrastructure(
 
 def _read(source: Source, entity: Entity) -> _Listing:
     """Read a whole list, twice where its pages shifted."""
-    ask: Mapping[Entity, Callable[[], Iterator[Sequence[Any]]]] = {
-        "organization": source.organizations,
-        "proxy_pool": source.proxy_pools,
-        "proxy": source.proxies,
-        "repository": source.repositories,
-    }
     for _ in range(2):
         listing = _Listing(stream=STREAM_OF_ENTITY[entity], entity=entity)
-        for raw in chain.from_iterable(ask[entity]()):
+        for raw in chain.from_iterable(source.listing(listing.stream)):
             listing.read(read_entity(entity, raw, source.version))
         if not listing.has_shifted:
             break
     return listing
 
 
-def _find_removed(sync_run: SyncRun, listing: _Listing, *, is_mass_removal_allowed: bool) -> None:
+def _find_removed(sync_run: SyncRun, listing: _Listing) -> None:
     """Find what a list no longer shows; none is asked for by id, as a removal here is a date that can be undone."""
     if listing.has_shifted:
         listing.note_shifted()
@@ -134,7 +118,8 @@ def _find_removed(sync_run: SyncRun, listing: _Listing, *, is_mass_removal_allow
         return  # it may be any of those that are missing
     with reading(sync_run.engine) as connection:
         present = present_entities(connection, sync_run.server_id, listing.entity)
-    if len(present) > FEWEST_TO_DOUBT and not (listing.records or listing.rejections or is_mass_removal_allowed):
+    is_empty = not (listing.records or listing.rejections)
+    if len(present) > FEWEST_TO_DOUBT and is_empty and not sync_run.is_mass_removal_allowed:
         listing.refuse_removals(f"the list is empty, and {len(present)} were known")
         return
     listing.removed = present - listing.records.keys() - listing.rejections.keys()
@@ -150,10 +135,10 @@ def _write(
     connection: Connection,
 ) -> StreamResult:
     server_id, at = sync_run.server_id, sync_run.observed_at
-    counts = []
+    counts = Counts()
     for each in listings:
         records, rejections = list(each.records.values()), list(each.rejections.values())
-        counts.append(write_entities(connection, sync_run.row, at, each.entity, records, each.removed))
+        counts.add(write_entities(connection, sync_run.row, at, each.entity, records, each.removed))
         if each.entity == "repository":
             write_repository_days(connection, server_id, at.astimezone(reporting_zone).date(), records)
         store_rejections(connection, server_id, rejections, at, api_version, is_from_file=sync_run.is_from_file)
@@ -170,8 +155,5 @@ def _write(
         seen=sum(len(each.records) + len(each.rejections) for each in listings),
         complete_from=at if is_whole else None,
         complete_to=max(sync_run.clock(), at) if is_whole else None,
-        added=sum(each.added for each in counts),
-        changed=sum(each.changed for each in counts),
-        unchanged=sum(each.unchanged for each in counts),
-        removed=sum(each.removed for each in counts),
+        counts=counts,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ from etl.load.dimensions import move_clock
 from etl.load.facts.stale import mark_stale_changed, mark_stale_filled
 from etl.load.jobs.history import JobHistory
 from etl.load.jobs.known import Present, present_jobs
-from etl.load.ledger import StreamResult
+from etl.load.ledger import Counts, StreamResult
 from etl.load.rejections import OpenRejection, open_rejections, resolve_rejections, store_rejections
 from etl.run import SyncRun
 from etl.streams.reading import FEWEST_TO_DOUBT, Listing, Progress, Reading, confirm_removed
@@ -40,10 +41,8 @@ class Source(Listing, Protocol):
 
     @property
     def version(self) -> int: ...
-    def jobs(self) -> Iterator[Iterable[Any]]: ...
-    def copy_jobs(self) -> Iterator[Iterable[Any]]: ...
-    def job(self, uid: str) -> bytes: ...
-    def copy_job(self, uid: str) -> bytes: ...
+    def listing(self, stream: str) -> Iterator[Iterable[Any]]: ...
+    def document(self, stream: str, uid: str) -> bytes: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,10 +120,11 @@ def sync_jobs(
     full: bool,
     at_once: int,
     max_removed_share: float,
-    is_mass_removal_allowed: bool,
     progress: Progress | None = None,
 ) -> None:
     """Bring the jobs of each kind up to date, where ``streams`` names them; without backup jobs the run is failed."""
+    if sync_run.is_mass_removal_allowed:
+        max_removed_share = 1.0
     for kind in VERSIONS[source.version].kinds:
         if STREAM_OF_KIND[kind] not in streams:
             continue
@@ -132,13 +132,7 @@ def sync_jobs(
         try:
             list_jobs(source, listing, progress)
             if listing.is_whole:
-                confirm_missing(
-                    source,
-                    listing,
-                    at_once=at_once,
-                    max_removed_share=max_removed_share,
-                    is_mass_removal_allowed=is_mass_removal_allowed,
-                )
+                confirm_missing(source, listing, at_once=at_once, max_removed_share=max_removed_share)
         except SourceError as error:
             sync_run.fail(listing.stream, error)
             if kind == "backup":
@@ -241,7 +235,7 @@ def _has_shifted(source: Source, listing: JobReading, progress: Progress | None)
     has_shifted = False
     met: set[str] = set()
     expected = len(listing.present.uids) or None
-    for documents in source.jobs() if listing.kind == "backup" else source.copy_jobs():
+    for documents in source.listing(listing.stream):
         for raw in documents:
             uid = listing.read(raw)
             if uid is not None:
@@ -252,13 +246,11 @@ def _has_shifted(source: Source, listing: JobReading, progress: Progress | None)
     return has_shifted
 
 
-def confirm_missing(
-    source: Source, listing: JobReading, *, at_once: int, max_removed_share: float, is_mass_removal_allowed: bool
-) -> None:
+def confirm_missing(source: Source, listing: JobReading, *, at_once: int, max_removed_share: float) -> None:
     """Ask for every known job that a whole list did not show; absence from a list is no proof of removal."""
     known = len(listing.present.uids)
     missing = sorted(listing.present.uids - listing.seen)
-    if len(missing) > max(FEWEST_TO_DOUBT, max_removed_share * known) and not is_mass_removal_allowed:
+    if len(missing) > max(FEWEST_TO_DOUBT, max_removed_share * known):
         listing.unresolved.update(missing)
         listing.refuse_removals(f"{len(missing)} of {known} known jobs are missing at once")
     else:
@@ -267,9 +259,8 @@ def confirm_missing(
 
 def ask_for(source: Source, asked: JobReading, uids: Sequence[str], *, at_once: int) -> None:
     """Ask for jobs by id, several at once: 200 = seen, 404 = gone if that is confirmed, anything else = unresolved."""
-    fetch = source.job if asked.kind == "backup" else source.copy_job
     not_found: list[str] = []
-    for uid, answer in fetch_concurrently(fetch, uids, at_once):
+    for uid, answer in fetch_concurrently(partial(source.document, asked.stream), uids, at_once):
         try:
             shown = asked.read(answer.result(), asked_for=uid)
         except NotFound:
@@ -307,22 +298,20 @@ def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> Stream
         history.write(history.compare([], removed))
     readable = read.seen - read.unresolved
     resolve_rejections(connection, _resolved(connection, server_id, read, readable), at)
-    if history.counts.added + history.counts.changed + history.counts.removed:
+    counts = history.counts
+    if counts.added + counts.changed + counts.removed:
         mark_stale_changed(connection, server_id, read.kind, at, history.listed_at)
     mark_stale_filled(connection, history.completed)
     history.close(is_complete=read.is_whole, seen=readable, unresolved=read.unresolved)
     move_clock(connection, at)
     sync_run.write_observation(connection)
-    counts = history.counts
-    read.volatile = counts.volatile
+    read.volatile = history.newly_volatile
+    counts.unchanged = len(readable) - counts.added - counts.changed
     return read.result(
         seen=len(read.seen | read.rejected),
         complete_from=at if read.is_whole else None,
         complete_to=max(sync_run.clock(), at) if read.is_whole else None,
-        added=counts.added,
-        changed=counts.changed,
-        unchanged=len(readable) - counts.added - counts.changed,
-        removed=counts.removed,
+        counts=counts,
     )
 
 
@@ -353,7 +342,7 @@ def _assert_unchanged(sync_run: SyncRun, saved: JobReading, last_observation: da
                 where=f"server {sync_run.server_name}",
                 hint="history is only written forward: leave --observed-at out, or give a later instant",
             )
-        return saved.result(seen=len(saved.seen), unchanged=len(saved.seen))
+        return saved.result(seen=len(saved.seen), counts=Counts(unchanged=len(saved.seen)))
 
     sync_run.finish(compare)
 

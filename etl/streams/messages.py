@@ -34,7 +34,7 @@ class Source(Listing, Protocol):
 
     @property
     def version(self) -> int: ...
-    def session(self, uid: str) -> bytes: ...
+    def document(self, stream: str, uid: str) -> bytes: ...
     def session_log(self, uid: str) -> Iterator[Sequence[Any]]: ...
 
 
@@ -103,7 +103,7 @@ def _why_missing(
         if read:
             next(source.session_log(read[-1]), None)
             return None
-        for uid, answer in fetch_concurrently(source.session, list(missing), at_once):
+        for uid, answer in fetch_concurrently(partial(source.document, "sessions"), list(missing), at_once):
             with suppress(NotFound):
                 answer.result()
                 return missing[uid]

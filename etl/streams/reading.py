@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 import structlog
 
 from etl.errors import DocumentRejected, MassRemovalRefused, PagesShifted, SourceError
-from etl.load.ledger import StreamResult
+from etl.load.ledger import Counts, StreamResult
 from etl.transform.records import Rejection
 
 _log = structlog.get_logger()
@@ -86,9 +86,9 @@ class Reading:
         complete_from: datetime | None = None,
         complete_to: datetime | None = None,
         failure: SourceError | None = None,
-        **counts: int,
+        counts: Counts | None = None,
     ) -> StreamResult:
-        """Sum the reading up; ``failure`` is what ended it early, ``counts`` are the ledger's (added, changed, ..)."""
+        """Sum the reading up; ``failure`` is what ended it early."""
         problem = failure or self.problem
         return StreamResult(
             self.stream,
@@ -99,7 +99,7 @@ class Reading:
             rejected=len(self.rejected),
             error_kind=problem.kind if problem else None,
             error_message=str(problem) if problem else None,
-            **counts,
+            **asdict(counts or Counts()),
         )
 
 

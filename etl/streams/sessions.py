@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -24,10 +24,9 @@ from etl.load.bulk import batches
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.dimensions import write_unknown_statuses
 from etl.load.facts.definitions import Definitions
-from etl.load.ledger import StreamResult
+from etl.load.ledger import Counts, StreamResult
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.load.sessions import (
-    SessionCounts,
     first_start,
     forget_sessions,
     has_lost_jobs,
@@ -65,17 +64,11 @@ class Source(Listing, Protocol):
 
     @property
     def version(self) -> int: ...
-    @property
-    def session_bounds(self) -> Literal["none", "lower", "both"]: ...
-    @property
-    def server_date(self) -> datetime | None: ...
-    @property
-    def has_status_filter(self) -> bool: ...
     def sessions(
         self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None
     ) -> Iterator[Sequence[Any]]: ...
     def sessions_of_job(self, uid: str) -> Iterator[Sequence[Any]]: ...
-    def session(self, uid: str) -> bytes: ...
+    def document(self, stream: str, uid: str) -> bytes: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,7 +85,7 @@ class _SessionReading(Reading):
     progress: Progress | None = None
     unfinished: dict[str, datetime] = field(default_factory=dict)
     definitions: Definitions = field(default_factory=Definitions)
-    counts: SessionCounts = field(default_factory=SessionCounts)
+    counts: Counts = field(default_factory=Counts)
     seen: int = 0
     met: set[str] = field(default_factory=set)
 
@@ -125,25 +118,17 @@ class _SessionReading(Reading):
     def _write(self, records: list[SessionRecord], rejections: list[Rejection]) -> None:
         sync_run, at = self.sync_run, self.sync_run.observed_at
 
-        def write(connection: Connection) -> SessionCounts:
-            counts = SessionCounts()
+        def write(connection: Connection) -> Counts:
+            counts = Counts()
             for some in batches(records):
-                write_sessions(connection, sync_run.server_id, at, self.zones, some, self.definitions, counts)
+                counts.add(write_sessions(connection, sync_run.server_id, at, self.zones, some, self.definitions))
             store_rejections(
-                connection,
-                sync_run.server_id,
-                rejections,
-                at,
-                self.source.version,
-                is_from_file=sync_run.is_from_file,
+                connection, sync_run.server_id, rejections, at, self.source.version, is_from_file=sync_run.is_from_file
             )
             _resolve(connection, sync_run, {each.session_uid for each in records})
             return counts
 
-        counts = sync_run.write(write)
-        self.counts.added += counts.added
-        self.counts.changed += counts.changed
-        self.counts.unchanged += counts.unchanged
+        self.counts.add(sync_run.write(write))
         self.met.update(self.unfinished.keys() & {each.session_uid for each in records})
         for each in records:
             self.unknown_words.update(each.unknown_words)
@@ -172,9 +157,7 @@ class _SessionReading(Reading):
                 complete_from=begun and min(first_start(connection, self.sync_run.server_id) or begun, begun),
                 complete_to=begun,
                 failure=failure,
-                added=self.counts.added,
-                changed=self.counts.changed,
-                unchanged=self.counts.unchanged,
+                counts=self.counts,
             )
 
         self.sync_run.finish(finish)
@@ -190,7 +173,7 @@ def sync_sessions(
     sync_run: SyncRun, source: Source, zones: Zones, *, full: bool, at_once: int, progress: Progress | None = None
 ) -> None:
     """Bring the sessions of a server up to date; what fails makes the stream failed and the run partial."""
-    begun = _begin(sync_run.clock(), source.server_date)
+    begun = _begin(sync_run.clock(), sync_run.traffic.server_date)
     with reading(sync_run.engine) as connection:
         cursor = read_cursor(connection, sync_run.server_id, STREAM)
         unfinished = unfinished_sessions(connection, sync_run.server_id, VERSIONS[source.version].kinds)
@@ -198,7 +181,7 @@ def sync_sessions(
         stream=STREAM, sync_run=sync_run, source=source, zones=zones, progress=progress, unfinished=unfinished
     )
     try:
-        if source.session_bounds == "none":
+        if VERSIONS[source.version].session_bounds == "none":
             _read_by_jobs(sessions, begun, cursor, full=full, at_once=at_once)
         else:
             _read_by_time(sessions, begun, cursor, full=full)
@@ -260,7 +243,7 @@ def _read_by_time(sessions: _SessionReading, begun: datetime, cursor: dict[str, 
     """From v6 on: what began or ended since the last whole listing; at first everything, from v7 on slice by slice."""
     if cursor is not None and "begun" not in cursor:  # v5 and before have told nothing of copy jobs
         cursor = None
-    if full or (cursor is None and sessions.source.session_bounds == "lower"):
+    if full or (cursor is None and VERSIONS[sessions.source.version].session_bounds == "lower"):
         sessions.read_list()
         cursor = {}
     elif cursor is None:
@@ -284,7 +267,7 @@ def _read_by_time(sessions: _SessionReading, begun: datetime, cursor: dict[str, 
 
 def _read_running(sessions: _SessionReading, begun: datetime) -> None:
     """Read what still runs: a bound that means the end of a session hides it."""
-    if sessions.source.has_status_filter:
+    if VERSIONS[sessions.source.version].has_status_filter:
         sessions.read_list(status="Running")
         return
     with reading(sessions.sync_run.engine) as connection:
@@ -340,7 +323,7 @@ def _ask_for(sessions: _SessionReading, uids: Sequence[str], at_once: int) -> No
     forgotten: list[str] = []
 
     def answers() -> Iterator[bytes]:
-        for uid, answer in fetch_concurrently(sessions.source.session, uids, at_once):
+        for uid, answer in fetch_concurrently(partial(sessions.source.document, STREAM), uids, at_once):
             try:
                 yield answer.result()
             except NotFound:

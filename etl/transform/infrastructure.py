@@ -1,7 +1,7 @@
 """Reads organizations, repositories, proxies and proxy pools, of any API version, into records: named fields only.
 
-This file must not know HTTP or SQL. An organization's document holds passwords: nothing of it but the fields named
-here may leave this file, not even in the text of an error.
+An organization's document holds passwords: nothing of it but the fields named here may leave this file, not even in
+the text of an error.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from etl.transform.rejections import rejection
 
 STREAM_OF_ENTITY: Mapping[Entity, str] = {
     "organization": "organizations",
-    "repository": "repositories",
-    "proxy": "proxies",
     "proxy_pool": "proxy_pools",
+    "proxy": "proxies",
+    "repository": "repositories",
 }
-_LONGEST_PRODUCT_VERSION = 64
+_LONGEST_VERSION = 64
 
 
 class _Field(NamedTuple):
@@ -60,6 +60,7 @@ def _id(key: str, since: ApiVersion) -> _Field:
 
 
 _A_WORD = f"a word of at most {values.LONGEST_WORD} characters"
+_A_VERSION = f"a version of at most {_LONGEST_VERSION} characters"
 _A_SIZE = "a whole number of 64 bits"
 FIELDS: Mapping[Entity, Mapping[str, _Field]] = {
     "organization": {
@@ -71,22 +72,14 @@ FIELDS: Mapping[Entity, Mapping[str, _Field]] = {
         "first_backup_at": _Field(("firstBackuptime",), values.instant, "a timestamp", since=None),
         "last_backup_at": _Field(("lastBackuptime",), values.instant, "a timestamp", since=None),
     },
-    "proxy_pool": {
-        "name": _text("name"),
-        "description": _text("description"),
-    },
+    "proxy_pool": {"name": _text("name"), "description": _text("description")},
     "proxy": {
         "name": _text("hostName"),
         "description": _text("description"),
         "fqdn": _text("fqdn", since=V7),
         "port": _Field(("port",), values.integer, "a whole number of 32 bits"),
         "status": _Field(("status",), _word("Online", "Offline"), _A_WORD),
-        "product_version": _Field(
-            ("version",),
-            _word(longest=_LONGEST_PRODUCT_VERSION),
-            f"a version of at most {_LONGEST_PRODUCT_VERSION} characters",
-            since=V8,
-        ),
+        "product_version": _Field(("version",), _word(longest=_LONGEST_VERSION), _A_VERSION, since=V8),
         "operating_system": _Field(("operatingSystem",), _word("Windows", "Linux"), _A_WORD, since=V8),
         "proxy_pool_uid": _id("proxyPoolId", since=V8),
     },
@@ -94,9 +87,8 @@ FIELDS: Mapping[Entity, Mapping[str, _Field]] = {
         "name": _text("name"),
         "description": _text("description"),
         "path": _text("path"),
-        "capacity_bytes": _Field(
-            ("capacityBytes", "capacity"), values.long_integer, _A_SIZE
-        ),  # without the unit: v1, v2
+        # v1 and v2 leave the unit out.
+        "capacity_bytes": _Field(("capacityBytes", "capacity"), values.long_integer, _A_SIZE),
         "free_bytes": _Field(("freeSpaceBytes", "freeSpace"), values.long_integer, _A_SIZE),
         "retention_type": _Field(("retentionType",), _word("ItemLevel", "SnapshotBased"), _A_WORD, since=V4),
         "retention_period_type": _Field(("retentionPeriodType",), _word("Daily", "Monthly", "Yearly"), _A_WORD),

@@ -9,15 +9,7 @@ from typing import Any, NamedTuple
 
 from etl.transform import job_fields, values
 from etl.transform.extra import leaves
-from etl.transform.job_fields import (
-    DOCUMENT,
-    FIELDS,
-    KEPT_NOWHERE,
-    PARTS,
-    SCHEDULE_FIELDS,
-    Part,
-    carried_fields,
-)
+from etl.transform.job_fields import DOCUMENT, FIELDS, KEPT_NOWHERE, PARTS, SCHEDULE_FIELDS, Part, carried_fields
 from etl.transform.links import read_links
 from etl.transform.normal_form import in_normal_form, uses_periodic_window
 from etl.transform.records import KINDS, STREAM_OF_KIND, JobRecord, Kind, Rejection, Schedule

@@ -1,4 +1,4 @@
-"""Reads the links of a document and what each points at; it must not know what a job does with them."""
+"""Reads the links of a document and what each points at."""
 
 from __future__ import annotations
 

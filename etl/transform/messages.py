@@ -1,7 +1,4 @@
-"""Reads a line of a run's log into a message, and finds the pattern that it shares with others of the same cause.
-
-This file must not know HTTP, SQL or which run the line is of.
-"""
+"""Reads a line of a run's log into a message, and finds the pattern that it shares with others of the same cause."""
 
 from __future__ import annotations
 

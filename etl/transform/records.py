@@ -146,8 +146,6 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
 
 Entity = Literal["organization", "repository", "proxy", "proxy_pool"]
 
-ENTITIES: tuple[Entity, ...] = ("organization", "proxy_pool", "proxy", "repository")
-
 
 class EntityRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
     """One reading of an organization, repository, proxy or proxy pool.

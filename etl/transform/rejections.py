@@ -1,4 +1,4 @@
-"""Makes a rejection of a document that cannot be read; it must not know what kind of document it is."""
+"""Makes a rejection of a document that cannot be read."""
 
 from __future__ import annotations
 

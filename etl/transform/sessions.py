@@ -1,4 +1,4 @@
-"""Reads the document of a run attempt, of any API version, into a record; it must not know HTTP, SQL or other runs."""
+"""Reads the document of a run attempt, of any API version, into a record."""
 
 from __future__ import annotations
 
@@ -14,42 +14,19 @@ from etl.transform.rejections import rejection
 STREAM = "sessions"
 
 _KEYS = frozenset(
-    {
-        "id",
-        "jobId",
-        "jobType",
-        "creationTime",
-        "endTime",
-        "status",
-        "jobSessionConfigType",
-        "mainSessionId",
-        "retryCount",
-        "jobWillBeRetried",
-        "progress",
-        "statistics",
-        "details",
-        "repositoryId",
-        "proxyId",
-        "proxyPoolId",
-        "eTag",
-        "_links",
-    }
+    (
+        *("id", "jobId", "jobType", "creationTime", "endTime", "status", "jobSessionConfigType", "details", "progress"),
+        *("mainSessionId", "retryCount", "jobWillBeRetried", "repositoryId", "proxyId", "proxyPoolId", "statistics"),
+        *("eTag", "_links"),
+    )
 )
 _STATISTICS = frozenset(
-    {
-        "processingRate",
-        "processingRateBytesPS",
-        "processingRateItemsPS",
-        "readRate",
-        "readRateBytesPS",
-        "writeRate",
-        "writeRateBytesPS",
-        "transferredData",
-        "transferredDataBytes",
-        "processedObjects",
-        "bottleneck",
-    }
+    (
+        *("processingRate", "processingRateBytesPS", "processingRateItemsPS", "readRate", "readRateBytesPS"),
+        *("writeRate", "writeRateBytesPS", "transferredData", "transferredDataBytes", "processedObjects", "bottleneck"),
+    )
 )
+_PATHS = {name: f"$.statistics.{name}" for name in _STATISTICS}
 _STATUSES = values.vocabulary(*STATUSES)
 # No run lies outside of these years or takes longer; sums over hours and days rely on it.
 _FIRST_YEAR, _LAST_YEAR = 1990, 2200
@@ -104,8 +81,8 @@ def _read(document: Any, asked_for: str | None) -> SessionRecord:
     writing = values.amount(figures("writeRate"), "$.statistics.writeRate", words)
     transferred = values.amount(figures("transferredData"), "$.statistics.transferredData", words)
 
-    def figure(name: str, path: str, in_text: int | None = None) -> int | None:
-        number = values.figure(figures(name), path, words)
+    def figure(name: str, in_text: int | None = None) -> int | None:
+        number = values.figure(figures(name), _PATHS[name], words)
         return in_text if number is None else number
 
     return SessionRecord(
@@ -120,16 +97,12 @@ def _read(document: Any, asked_for: str | None) -> SessionRecord:
         retry_count=values.integer(get("retryCount"), "$.retryCount"),
         will_be_retried=values.boolean(get("jobWillBeRetried"), "$.jobWillBeRetried"),
         objects_processed=values.integer(get("progress"), "$.progress", bits=64),
-        items_processed=figure("processedObjects", "$.statistics.processedObjects"),
-        transferred_bytes=figure("transferredDataBytes", "$.statistics.transferredDataBytes", transferred.size),
-        processing_bytes_per_second=figure(
-            "processingRateBytesPS", "$.statistics.processingRateBytesPS", processing.size
-        ),
-        processing_items_per_second=figure(
-            "processingRateItemsPS", "$.statistics.processingRateItemsPS", processing.items
-        ),
-        read_bytes_per_second=figure("readRateBytesPS", "$.statistics.readRateBytesPS", reading.size),
-        write_bytes_per_second=figure("writeRateBytesPS", "$.statistics.writeRateBytesPS", writing.size),
+        items_processed=figure("processedObjects"),
+        transferred_bytes=figure("transferredDataBytes", transferred.size),
+        processing_bytes_per_second=figure("processingRateBytesPS", processing.size),
+        processing_items_per_second=figure("processingRateItemsPS", processing.items),
+        read_bytes_per_second=figure("readRateBytesPS", reading.size),
+        write_bytes_per_second=figure("writeRateBytesPS", writing.size),
         bottleneck=values.word(figures("bottleneck"), "$.statistics.bottleneck", _BOTTLENECKS, words),
         details=values.text(get("details"), "$.details"),
         repository_uid=values.reference(get("repositoryId"), "$.repositoryId"),

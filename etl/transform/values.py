@@ -1,4 +1,4 @@
-"""Turns what a JSON document holds into Python values, or says why it cannot; it must not know any field by name."""
+"""Turns what a JSON document holds into Python values, or says why it cannot."""
 
 from __future__ import annotations
 

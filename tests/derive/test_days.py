@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
 from etl.derive.calendar import Day, days_between
-from etl.derive.days import Carried, DayFacts, JobDay, carried_from, job_days
+from etl.derive.days import Carried, DayFacts, JobDay, job_days
 from etl.derive.definitions import Definition
 from etl.derive.expected import ExpectedRun, Outcome
 from etl.derive.runs import Run, chain, runs_of
@@ -337,6 +337,11 @@ def since(day: Day, given: DayFacts) -> DayFacts:
     )
 
 
+def end_of(row: JobDay) -> Carried:
+    """Return what the end of a day hands to the next one."""
+    return Carried(row.failures_in_a_row_at_end, row.last_success_at_end, row.day)
+
+
 @settings(deadline=None)
 @given(histories(), st.integers(0, 7), minutes)
 def test_a_history_may_be_summed_up_in_pieces(
@@ -347,7 +352,7 @@ def test_a_history_may_be_summed_up_in_pieces(
     complete = {FIRST, FIRST + timedelta(days=3)}
     whole = job_days(given, A_WEEK, Carried(1), as_of, complete)
     first = job_days(given, A_WEEK[:cut], Carried(1), as_of, complete)
-    handed = carried_from(first[-1]) if first else Carried(1)
+    handed = end_of(first[-1]) if first else Carried(1)
     rest = job_days(since(A_WEEK[cut], given), A_WEEK[cut:], handed, as_of, complete) if cut < 7 else []
     assert first + rest == whole
 
@@ -417,7 +422,7 @@ def test_closed_days_come_out_the_same_pass_by_pass(
             attempts=[replace(values[each.session_uid], ended_at=each.ended_at, status=each.status) for each in now],
             runs=runs_now,
         )
-        carried = carried_from(rows[begin - 1]) if begin else Carried()
+        carried = end_of(rows[begin - 1]) if begin else Carried()
         rows[begin:] = job_days(since(A_WEEK[begin], known), A_WEEK[begin:], carried, LATER)
     assert rows == whole
 

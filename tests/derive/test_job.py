@@ -13,18 +13,7 @@ from etl.derive.days import Carried
 from etl.derive.definitions import Change, Definition
 from etl.derive.expected import Announcement
 from etl.derive.horizon import EVER, Horizon, Span, Zones
-from etl.derive.job import (
-    CONTEXT,
-    EXPECTED_RUN,
-    JOB_DAY,
-    JOB_RUN,
-    JOB_SESSION,
-    SESSION_BASELINE,
-    SESSION_HOUR,
-    JobFacts,
-    derive_job,
-    needed_since,
-)
+from etl.derive.job import COLUMNS, CONTEXT, JobFacts, JobRows, derive_job, needed_since
 from etl.derive.runs import Streak
 from etl.derive.sessions import Attempt, SessionRow
 from etl.transform.records import Schedule
@@ -120,15 +109,10 @@ def test_a_job_in_full() -> None:
 
 
 def test_the_names_are_columns_of_the_tables() -> None:
-    names = {
-        job_session: JOB_SESSION,
-        job_run: JOB_RUN,
-        session_hour: SESSION_HOUR,
-        expected_run: EXPECTED_RUN,
-        job_day: JOB_DAY,
-        session_baseline: SESSION_BASELINE,
-    }
-    for table, columns in names.items():
+    tables = (job_session, job_run, session_hour, expected_run, job_day, session_baseline)
+    assert list(COLUMNS) == [table.name for table in tables] == list(JobRows._fields[:-1])
+    for table in tables:
+        columns = COLUMNS[table.name]
         assert len(set(columns)) == len(columns)
         assert set(columns) <= set(table.c.keys())
         assert table is job_session or set(columns) == set(table.c.keys())
@@ -172,7 +156,7 @@ def test_a_job_that_was_over_leaves_no_hole_between_its_days() -> None:
 
 def outcomes(known: JobFacts, horizon: Horizon = HORIZON) -> list[tuple[str, str | None]]:
     rows = derive_job(known, horizon).expected_run
-    named = [dict(zip(EXPECTED_RUN, row, strict=True)) for row in rows]
+    named = [dict(zip(COLUMNS["expected_run"], row, strict=True)) for row in rows]
     assert all(row["session_id"] != 0 for row in named)
     return [(row["outcome"], row["reason"]) for row in named if row["expected_at"] <= NOW]
 
@@ -203,7 +187,7 @@ def test_a_version_was_seen_up_to_the_observation_before_its_change() -> None:
 def test_a_stub_of_a_job_has_days_and_runs_of_its_sessions_alone() -> None:
     rows = derive_job(facts(definitions=[], observed_at=None, attempts=ATTEMPTS[:1]), HORIZON)
     assert rows.expected_run == []
-    assert [row[JOB_DAY.index("day")] for row in rows.job_day] == [MONDAY]
+    assert [row[COLUMNS["job_day"].index("day")] for row in rows.job_day] == [MONDAY]
     assert rows.job_session[0][3:9] == (None, 0, None, None, None, 0)
     assert derive_job(facts(definitions=[], observed_at=None), HORIZON).job_day == []
 

@@ -4,6 +4,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import orjson
 import pytest
@@ -87,7 +88,7 @@ def test_a_token_that_dies_midway_is_renewed_once(server: SimulatedServer, conne
     client = connect(server)
     server.faults.dead_tokens("/v8/Jobs", skip=1)
 
-    assert sum(len(batch) for batch in client.jobs()) == 7
+    assert sum(len(batch) for batch in client.listing("jobs")) == 7
 
     assert forms[1:] == [
         {"grant_type": "refresh_token", "refresh_token": tokens[1], "disable_antiforgery_token": "true"}
@@ -99,7 +100,7 @@ def test_a_dead_refresh_token_means_signing_in_anew(server: SimulatedServer, con
     client = connect(server, "v1")
     server.expire_tokens(refresh=True)
 
-    assert sum(len(batch) for batch in client.jobs()) == 7
+    assert sum(len(batch) for batch in client.listing("jobs")) == 7
     assert [form["grant_type"] for form in forms] == ["password", "refresh_token", "password"]
 
 
@@ -109,7 +110,8 @@ def test_many_threads_renew_once(connect: Connect) -> None:
         client = connect(server, requests_at_once=4, timeout_seconds=10)
         for _ in range(3):
             server.expire_tokens()
-            assert all(document.startswith(b"{") for document in pool.map(client.job, server.world.job_uids()))
+            documents = pool.map(partial(client.document, "jobs"), server.world.job_uids())
+            assert all(document.startswith(b"{") for document in documents)
 
     assert [form["grant_type"] for form in forms] == ["password"] + ["refresh_token"] * 3
 
@@ -146,7 +148,7 @@ def test_a_new_token_that_is_refused_ends_it(server: SimulatedServer, connect: C
     fault = server.faults.status("/v8/Jobs/x", 401, message="Denied for this request.", times=None)
 
     with pytest.raises(SignInError) as caught:
-        client.job("x")
+        client.document("jobs", "x")
 
     assert fault.struck == 2
     assert caught.value.what == (
@@ -213,7 +215,7 @@ def test_an_odd_lifetime_is_no_obstacle(lifetime: str | None, server: SimulatedS
 
     fault = server.faults.after("/v8/token", change)
 
-    assert sum(len(batch) for batch in connect(server).jobs()) == 7
+    assert sum(len(batch) for batch in connect(server).listing("jobs")) == 7
     assert fault.struck == 1
 
 
@@ -229,7 +231,7 @@ def test_no_secret_shows_anywhere(server: SimulatedServer, connect: Connect, cap
     server.faults.status("/v8/Jobs/dead", 401, times=None)
     for uid in ("echo", "told", "cut", "reset", "dead"):
         with pytest.raises(Exception, match="server hq|" + server.url) as caught:
-            client.job(uid)
+            client.document("jobs", uid)
         shown += ["".join(traceback.format_exception(caught.value)), repr(caught.value)]
     client.close()
     shown += [record.getMessage() for record in caplog.records]

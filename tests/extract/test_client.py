@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_a_plain_array_before_v8(version: str, server: SimulatedServer, connect:
     server.faults.before(f"/{version}/Jobs", for_signed_in(body))
     client = connect(server, version)
 
-    assert read(client.jobs()) == [FIRST, SECOND, THIRD]
+    assert read(client.listing("jobs")) == [FIRST, SECOND, THIRD]
     assert server.requests[-1] == ("GET", f"/{version}/Jobs")
 
 
@@ -74,7 +75,7 @@ def test_pages_on_v8(server: SimulatedServer, connect: Connect) -> None:
     server.faults.before("/v8/Jobs", page)
     client = connect(server, page_size=2)
 
-    assert [[bytes(document) for document in batch] for batch in client.jobs()] == [[FIRST, SECOND], [THIRD]]
+    assert [[bytes(document) for document in batch] for batch in client.listing("jobs")] == [[FIRST, SECOND], [THIRD]]
 
 
 @pytest.mark.parametrize("version", [f"v{number}" for number in range(1, 9)])
@@ -82,15 +83,15 @@ def test_every_version_lists_what_the_server_has(version: str, server: Simulated
     client = connect(server, version)
 
     assert client.version == int(version[1])
-    assert listed_uids(client.jobs()) == list(server.world.job_uids())
+    assert listed_uids(client.listing("jobs")) == list(server.world.job_uids())
     copies = list(server.world.job_uids("copy")) if version in ("v6", "v7", "v8") else []
-    assert listed_uids(client.copy_jobs()) == copies
+    assert listed_uids(client.listing("copy_jobs")) == copies
 
 
 def test_the_requests_of_a_walk_on_v8(server: SimulatedServer, connect: Connect) -> None:
     client = connect(server)
-    read(client.jobs())
-    read(client.copy_jobs())
+    read(client.listing("jobs"))
+    read(client.listing("copy_jobs"))
     client.close()
     client.close()
 
@@ -104,24 +105,24 @@ def test_the_requests_of_a_walk_on_v8(server: SimulatedServer, connect: Connect)
         ("GET", "/v8/CopyJobs?limit=3"),
         ("POST", "/v8/token/logout"),
     ]
-    assert client.requests == 8
+    assert client.traffic.requests == 8
 
 
 def test_no_copy_jobs_before_v6(server: SimulatedServer, connect: Connect) -> None:
     client = connect(server, "v5")
-    before = client.requests
+    before = client.traffic.requests
 
-    assert list(client.copy_jobs()) == []
+    assert list(client.listing("copy_jobs")) == []
     with pytest.raises(VersionNotServed, match="v5 of the API has no copy jobs"):
-        client.copy_job("a")
+        client.document("copy_jobs", "a")
     with pytest.raises(VersionNotServed):
         client.assert_served("copy_jobs")
-    assert client.requests == before
+    assert client.traffic.requests == before
 
 
 def test_a_list_in_the_other_shape_is_read_too(server: SimulatedServer, connect: Connect) -> None:
     server.faults.before("/v8/Jobs", for_signed_in(b"[" + FIRST + b"," + SECOND + b"]"))
-    assert read(connect(server).jobs()) == [FIRST, SECOND]
+    assert read(connect(server).listing("jobs")) == [FIRST, SECOND]
 
     def page(request: Request) -> Response | None:
         if not request.bearer:
@@ -132,12 +133,12 @@ def test_a_list_in_the_other_shape_is_read_too(server: SimulatedServer, connect:
         return Response.of_json([b'{"results":[' + FIRST + b'],"_links":' + links + b"}"])
 
     server.faults.before("/v5/Jobs", page)
-    assert read(connect(server, "v5").jobs()) == [FIRST, SECOND]
+    assert read(connect(server, "v5").listing("jobs")) == [FIRST, SECOND]
 
 
 def test_an_empty_server(connect: Connect) -> None:
     with SimulatedServer(World(jobs=0)) as server:
-        assert [list(connect(server, version).jobs()) for version in ("v1", "v8")] == [[], []]
+        assert [list(connect(server, version).listing("jobs")) for version in ("v1", "v8")] == [[], []]
 
 
 @pytest.mark.parametrize("version", ["v1", "v8"])
@@ -146,18 +147,18 @@ def test_one_bad_document_among_good_ones(
     version: str, spoil: Callable[[bytes], bytes], server: SimulatedServer, connect: Connect
 ) -> None:
     client = connect(server, version)
-    good = read(client.jobs())
+    good = read(client.listing("jobs"))
     server.faults.document(server.world.job_uids()[4], spoil)
 
-    assert read(client.jobs()) == [*good[:4], spoil(good[4]), *good[5:]]
-    assert client.job(server.world.job_uids()[4]) == spoil(good[4])
+    assert read(client.listing("jobs")) == [*good[:4], spoil(good[4]), *good[5:]]
+    assert client.document("jobs", server.world.job_uids()[4]) == spoil(good[4])
 
 
 @pytest.mark.parametrize("version", ["v1", "v8"])
 def test_compressed_and_chunked_bodies(version: str, server: SimulatedServer, connect: Connect) -> None:
     client = connect(server, version, page_size=100)
-    plain = read(client.jobs())
-    before, sizes = client.bytes_received, []
+    plain = read(client.listing("jobs"))
+    before, sizes = client.traffic.bytes_received, []
 
     def compress(_: Request, response: Response) -> Response:
         body = gzip.compress(response.body)
@@ -166,30 +167,30 @@ def test_compressed_and_chunked_bodies(version: str, server: SimulatedServer, co
 
     server.faults.after(f"/{version}/Jobs", compress)
 
-    assert read(client.jobs()) == plain
-    assert client.bytes_received - before == sizes[0]
+    assert read(client.listing("jobs")) == plain
+    assert client.traffic.bytes_received - before == sizes[0]
 
 
 def test_what_came_is_counted(connect: Connect) -> None:
     start = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
     with SimulatedServer(World(jobs=1, start=start), clock="simulated") as server:
         client = connect(server)
-        before = client.bytes_received
+        before = client.traffic.bytes_received
         server.faults.before("/v8/Jobs/x", literal(b'{"id":"x"}'))
 
-        assert client.job("x") == b'{"id":"x"}'
+        assert client.document("jobs", "x") == b'{"id":"x"}'
 
-        assert client.bytes_received - before == 10
-        assert client.server_date == datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
+        assert client.traffic.bytes_received - before == 10
+        assert client.traffic.server_date == datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
         server.world.advance(timedelta(hours=1))
-        client.job("x")
-        assert client.server_date == datetime(2026, 1, 5, 7, 0, tzinfo=UTC)
+        client.document("jobs", "x")
+        assert client.traffic.server_date == datetime(2026, 1, 5, 7, 0, tzinfo=UTC)
 
 
 def test_the_next_page_is_fetched_while_this_one_is_digested_and_no_more(
     server: SimulatedServer, connect: Connect
 ) -> None:
-    pages = connect(server, page_size=1).jobs()
+    pages = connect(server, page_size=1).listing("jobs")
 
     next(pages)
     deadline = time.monotonic() + 5
@@ -223,7 +224,7 @@ def test_a_list_that_is_none(version: str, body: bytes, text: str, server: Simul
     server.faults.before(f"/{version}/Jobs", literal(body))
 
     with pytest.raises(BadResponse) as caught:
-        read(client.jobs())
+        read(client.listing("jobs"))
 
     text = text.replace("{kind}", "application/json; charset=utf-8")
     assert caught.value.what == f"GET /{version}/Jobs was answered with {text}"
@@ -235,7 +236,7 @@ def test_a_long_wrong_answer_is_quoted_in_part(server: SimulatedServer, connect:
     server.faults.before("/v8/Jobs", literal(b"<p>" + b"x" * 10_000))
 
     with pytest.raises(BadResponse) as caught:
-        read(client.jobs())
+        read(client.listing("jobs"))
     assert caught.value.what.endswith(f", '<p>{'x' * 77}'")
 
 
@@ -245,7 +246,7 @@ def test_a_web_page_instead_of_a_list(version: str, server: SimulatedServer, con
     server.faults.html(f"/{version}/Jobs", times=None)
 
     with pytest.raises(BadResponse, match="no JSON list: status 200, text/html, '<!DOCTYPE html>"):
-        read(client.jobs())
+        read(client.listing("jobs"))
     with pytest.raises(BadResponse, match="no JSON list"):
         client.assert_served("jobs")
 
@@ -258,7 +259,7 @@ def test_a_page_that_breaks_off_is_asked_for_again(server: SimulatedServer, conn
         server.faults.truncate("/v8/Jobs", 3000, skip=4, is_chunked=True),
     ]
 
-    assert listed_uids(client.jobs()) == list(server.world.job_uids())
+    assert listed_uids(client.listing("jobs")) == list(server.world.job_uids())
     assert [fault.struck for fault in faults] == [1, 1, 1]
 
 
@@ -267,7 +268,7 @@ def test_a_page_that_always_breaks_off(server: SimulatedServer, connect: Connect
     fault = server.faults.truncate("/v8/Jobs", 100, times=None)
 
     with pytest.raises(Unreachable, match="the connection was closed in the middle of an answer"):
-        read(client.jobs())
+        read(client.listing("jobs"))
     assert fault.struck == 3
 
 
@@ -278,13 +279,13 @@ def test_an_array_that_breaks_off_is_not_asked_for_again(
     client = connect(server, "v1")
     fault = server.faults.truncate("/v1/Jobs", 5000, is_chunked=is_chunked, times=None)
     with pytest.raises(Unreachable, match="the connection was closed in the middle of an answer"):
-        read(client.jobs())
+        read(client.listing("jobs"))
     assert fault.struck == 1
 
     server.faults.clear()
     server.faults.reset("/v1/Jobs", 5000)
     with pytest.raises(Unreachable, match="the connection broke"):
-        read(client.jobs())
+        read(client.listing("jobs"))
 
 
 # Links that lead astray.
@@ -296,7 +297,7 @@ def test_a_next_link_to_another_host_is_refused(server: SimulatedServer, connect
         server.faults.foreign_links("/v8/Jobs", elsewhere.url)
 
         with pytest.raises(ForeignOrigin) as caught:
-            read(client.jobs())
+            read(client.listing("jobs"))
 
         assert caught.value.what == f"a link or redirect leads to {elsewhere.url}; not followed"
         assert elsewhere.requests == []
@@ -312,7 +313,7 @@ def test_another_scheme_host_or_port_is_another_origin(href: str, server: Simula
     server.faults.before("/v8/Jobs", literal(b'{"results":[{}],"_links":{"next":{"href":' + link + b"}}}"))
 
     with pytest.raises(ForeignOrigin):
-        read(client.jobs())
+        read(client.listing("jobs"))
 
 
 def test_credentials_in_a_link_are_dropped(server: SimulatedServer, connect: Connect) -> None:
@@ -323,7 +324,7 @@ def test_credentials_in_a_link_are_dropped(server: SimulatedServer, connect: Con
     seen: list[str] = []
     server.faults.before("/v8/Jobs", lambda request: seen.append(request.headers["authorization"]))
 
-    read(client.jobs())
+    read(client.listing("jobs"))
 
     assert [each.split()[0] for each in seen] == ["Bearer"]
 
@@ -340,7 +341,7 @@ def test_pages_that_do_not_end(page: bytes, server: SimulatedServer, connect: Co
     server.faults.before("/v8/Jobs", literal(page))
 
     with pytest.raises(BadResponse, match="the pages of /v8/Jobs do not end"):
-        read(client.jobs())
+        read(client.listing("jobs"))
 
 
 # Single jobs.
@@ -358,7 +359,7 @@ def test_a_single_job(uid: str, target: str, server: SimulatedServer, connect: C
     client = connect(server)
     server.faults.before("/v8/Jobs/.*", literal(b'\xef\xbb\xbf{"id":"x"}\n'))
 
-    assert client.job(uid) == b'{"id":"x"}'
+    assert client.document("jobs", uid) == b'{"id":"x"}'
     assert server.requests[-1] == ("GET", target)
 
 
@@ -366,19 +367,21 @@ def test_a_single_job(uid: str, target: str, server: SimulatedServer, connect: C
 def test_a_single_job_is_the_one_of_the_list(version: str, server: SimulatedServer, connect: Connect) -> None:
     client = connect(server, version)
 
-    assert [client.job(uid) for uid in server.world.job_uids()] == read(client.jobs())
+    assert [client.document("jobs", uid) for uid in server.world.job_uids()] == read(client.listing("jobs"))
     if version != "v1":
-        assert [client.copy_job(uid) for uid in server.world.job_uids("copy")] == read(client.copy_jobs())
+        assert [client.document("copy_jobs", uid) for uid in server.world.job_uids("copy")] == read(
+            client.listing("copy_jobs")
+        )
 
 
 @pytest.mark.parametrize("uid", ["", ".", ".."])
 def test_an_id_that_would_be_another_path_is_never_sent(uid: str, server: SimulatedServer, connect: Connect) -> None:
     client = connect(server)
-    before = client.requests
+    before = client.traffic.requests
 
     with pytest.raises(BadResponse, match="is not the id of a job"):
-        client.job(uid)
-    assert client.requests == before
+        client.document("jobs", uid)
+    assert client.traffic.requests == before
 
 
 @pytest.mark.parametrize("version", ["v1", "v7", "v8"])
@@ -386,7 +389,7 @@ def test_a_job_that_is_gone(version: str, server: SimulatedServer, connect: Conn
     client = connect(server, version)
 
     with pytest.raises(NotFound) as caught:
-        client.job("0000")
+        client.document("jobs", "0000")
     assert caught.value.what == f"GET /{version}/Jobs/0000 was answered with 404: The job with ID 0000 was not found."
 
 
@@ -420,7 +423,7 @@ def test_what_is_no_job(
     server.faults.before("/v8/Jobs/x", literal(body, status))
 
     with pytest.raises(error) as caught:
-        client.job("x")
+        client.document("jobs", "x")
     assert type(caught.value) is error
 
 
@@ -430,7 +433,7 @@ def test_single_jobs_from_many_threads(connect: Connect) -> None:
         uids = server.world.job_uids()
         started = time.monotonic()
 
-        documents = list(pool.map(client.job, uids))
+        documents = list(pool.map(partial(client.document, "jobs"), uids))
 
         assert [json.loads(document)["id"] for document in documents] == list(uids)
         assert time.monotonic() - started < 60 * 0.02 / 2
@@ -457,14 +460,14 @@ def test_the_list_is_still_served(version: str, target: str, server: SimulatedSe
 def test_who_the_server_is(server: SimulatedServer, connect: Connect) -> None:
     body = b'{"InstallationId":"357C6D0D-AAAA-4551-8A7B-A7290868D6F9","Version":"8.0.0.1286"}'
     server.faults.before("/v8/ServiceInstance", literal(body), times=1)
-    instance = connect(server).service_instance()
+    instance = connect(server).service_instance
     assert instance == ServiceInstance("357c6d0d-aaaa-4551-8a7b-a7290868d6f9", "8.0.0.1286")
 
     for status in (403, 404):
         server.faults.status("/v8/ServiceInstance", status)
-        assert connect(server).service_instance() is None
+        assert connect(server).service_instance is None
     server.faults.before("/v8/ServiceInstance", literal(b"{}"), times=1)
-    assert connect(server).service_instance() is None
+    assert connect(server).service_instance is None
     server.faults.html("/v8/ServiceInstance")
     with pytest.raises(BadResponse, match="no JSON object: status 200, text/html"):
         connect(server)

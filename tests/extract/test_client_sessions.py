@@ -78,8 +78,8 @@ def test_what_a_version_cannot_filter_by_is_left_out(
     client = connect(server, version)
 
     assert list(client.sessions(LOWER, UPPER, status="Running")) == []
-    assert client.session_bounds == bounds
-    assert client.has_status_filter == (version == "v8")
+    assert client.api_version.session_bounds == bounds
+    assert client.api_version.has_status_filter == (version == "v8")
     assert server.requests[-1] == ("GET", target)
 
 
@@ -121,12 +121,12 @@ def test_one_session(version: str, busy: SimulatedServer, connect: Connect) -> N
     client = connect(busy, version)
     uid = next(uid for uid, session in busy.world.sessions.items() if session.kind == "backup")
 
-    assert json.loads(client.session(uid))["id"] == uid
+    assert json.loads(client.document("sessions", uid))["id"] == uid
     with pytest.raises(NotFound, match=f"GET /{version}/JobSessions/0000 was answered with 404"):
-        client.session("0000")
+        client.document("sessions", "0000")
     for nothing in ("", ".", ".."):
         with pytest.raises(BadResponse, match="is not the id of a job or session"):
-            client.session(nothing)
+            client.document("sessions", nothing)
         with pytest.raises(BadResponse):
             client.sessions_of_job(nothing)
         with pytest.raises(BadResponse):
@@ -141,7 +141,7 @@ def test_sessions_that_may_not_be_read(version: str, server: SimulatedServer, co
     with pytest.raises(AccessDenied, match=f"GET /{version}/JobSessions was answered with 403"):
         list(client.sessions())
     with pytest.raises(AccessDenied):
-        client.session("a")
+        client.document("sessions", "a")
     with pytest.raises(AccessDenied):
         list(client.session_log("a"))
     with pytest.raises(AccessDenied):
@@ -215,12 +215,12 @@ def test_the_log_of_a_session_that_is_gone(version: str, busy: SimulatedServer, 
 def test_every_version_lists_what_surrounds_a_job(version: str, server: SimulatedServer, connect: Connect) -> None:
     client, world = connect(server, version, page_size=1), server.world
 
-    assert uids(client.organizations()) == list(world.organizations)
-    assert uids(client.repositories()) == list(world.repositories)
-    assert uids(client.proxies()) == list(world.proxies)
-    before = client.requests
-    assert uids(client.proxy_pools()) == (list(world.proxy_pools) if version == "v8" else [])
-    assert (client.requests > before) == (version == "v8")
+    assert uids(client.listing("organizations")) == list(world.organizations)
+    assert uids(client.listing("repositories")) == list(world.repositories)
+    assert uids(client.listing("proxies")) == list(world.proxies)
+    before = client.traffic.requests
+    assert uids(client.listing("proxy_pools")) == (list(world.proxy_pools) if version == "v8" else [])
+    assert (client.traffic.requests > before) == (version == "v8")
 
 
 @pytest.mark.parametrize("version", ["v1", "v8"])
@@ -235,7 +235,7 @@ def test_what_may_not_be_read_or_is_not_there(
     client.assert_served(stream)
     fault = server.faults.denied(f"/{version}/{resource}")
     with pytest.raises(AccessDenied, match=f"GET /{version}/{resource} was answered with 403"):
-        list(getattr(client, stream)())
+        list(client.listing(stream))
     with pytest.raises(AccessDenied):
         client.assert_served(stream)
     assert fault.struck == 2
@@ -243,7 +243,7 @@ def test_what_may_not_be_read_or_is_not_there(
     server.faults.clear()
     server.faults.status(f"/{version}/{resource}", 404, message="Not here.", times=None)
     with pytest.raises(NotFound, match=r"Not here\."):
-        list(getattr(client, stream)())
+        list(client.listing(stream))
 
 
 def test_no_proxy_pools_before_v8(server: SimulatedServer, connect: Connect) -> None:
@@ -264,7 +264,7 @@ def test_organizations_are_asked_for_with_their_backups(
     version: str, target: str, server: SimulatedServer, connect: Connect
 ) -> None:
     client = connect(server, version)
-    assert all("isBackedup" in json.loads(bytes(each)) for each in chain.from_iterable(client.organizations()))
+    assert all("isBackedup" in json.loads(bytes(each)) for each in chain.from_iterable(client.listing("organizations")))
     assert server.requests[-1] == ("GET", target)
 
 
@@ -277,9 +277,9 @@ def test_organizations_without_their_backups_where_the_proxies_are_offline(
 
     server.faults.before("/v8/Organizations", offline)
 
-    assert uids(connect(server).organizations()) == list(server.world.organizations)
+    assert uids(connect(server).listing("organizations")) == list(server.world.organizations)
     assert server.requests[-1] == ("GET", "/v8/Organizations?limit=3")
 
     server.faults.status("/v8/Organizations", 500, times=None)
     with pytest.raises(ServerFailed):
-        list(connect(server).organizations())
+        list(connect(server).listing("organizations"))

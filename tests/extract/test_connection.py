@@ -19,7 +19,7 @@ def test_a_passing_refusal_is_waited_out(status: int, server: SimulatedServer, c
     client = connect(server)
     fault = server.faults.status("/v8/Jobs/.*", status, times=2)
 
-    assert client.job(server.world.job_uids()[0]).startswith(b"{")
+    assert client.document("jobs", server.world.job_uids()[0]).startswith(b"{")
     assert fault.struck == 2
 
 
@@ -28,7 +28,7 @@ def test_a_lasting_refusal_says_what_the_server_said(server: SimulatedServer, co
     fault = server.faults.status("/v8/Jobs/x", 503, message="The service is starting.", times=None)
 
     with pytest.raises(ServerFailed) as caught:
-        client.job("x")
+        client.document("jobs", "x")
 
     assert str(caught.value) == (
         f"server hq ({server.url}): GET /v8/Jobs/x was answered with 503: The service is starting. "
@@ -43,7 +43,7 @@ def test_other_refusals_are_not_repeated(status: int, server: SimulatedServer, c
     fault = server.faults.status("/v8/Jobs/x", status, times=None)
 
     with pytest.raises(Exception, match=f"answered with {status}"):
-        client.job("x")
+        client.document("jobs", "x")
     assert fault.struck == 1
 
 
@@ -52,13 +52,13 @@ def test_retry_after_is_honoured_and_capped(server: SimulatedServer, connect: Co
     client = connect(server)
     server.faults.status("/v8/Jobs/.*", 429, retry_after=1)
     started = time.monotonic()
-    client.job(uid)
+    client.document("jobs", uid)
     assert 1.0 <= time.monotonic() - started < 3.0
 
     client = connect(server, retries=RetryPolicy(repeats=2, backoff_seconds=0, longest_wait_seconds=0.1))
     server.faults.status("/v8/Jobs/.*", 503, retry_after=86_400)
     started = time.monotonic()
-    client.job(uid)
+    client.document("jobs", uid)
     assert 0.1 <= time.monotonic() - started < 1.0
 
 
@@ -67,7 +67,7 @@ def test_waits_grow_with_jitter(server: SimulatedServer, connect: Connect) -> No
     server.faults.status("/v8/Jobs/.*", 503, times=2)
     started = time.monotonic()
 
-    client.job(server.world.job_uids()[0])
+    client.document("jobs", server.world.job_uids()[0])
 
     assert 0.05 + 0.1 <= time.monotonic() - started < 1.0
 
@@ -76,7 +76,7 @@ def test_a_reset_before_the_answer_is_repeated(server: SimulatedServer, connect:
     client = connect(server)
     fault = server.faults.reset("/v8/Jobs/.*", times=2)
 
-    assert client.job(server.world.job_uids()[0]).startswith(b"{")
+    assert client.document("jobs", server.world.job_uids()[0]).startswith(b"{")
     assert fault.struck == 2
 
 
@@ -85,7 +85,7 @@ def test_a_slow_server(server: SimulatedServer, connect: Connect) -> None:
     fault = server.faults.slow("/v8/Jobs/x", 0.5, times=None)
 
     with pytest.raises(Unreachable) as caught:
-        client.job("x")
+        client.document("jobs", "x")
 
     assert caught.value.what == "no answer within 0.2 seconds"
     assert fault.struck == 2
@@ -128,7 +128,7 @@ def test_a_redirect_within_the_server_is_followed_with_the_token(server: Simulat
     uid = server.world.job_uids()[0]
     server.faults.redirect("/v8/Jobs/old", f"/v8/jobs/{uid}")
 
-    assert client.job("old") == client.job(uid)
+    assert client.document("jobs", "old") == client.document("jobs", uid)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -138,7 +138,11 @@ def test_a_redirect_to_another_server_is_refused(status: int, server: SimulatedS
         server.faults.redirect("/v8/Jobs", f"{elsewhere.url}/v8/Jobs", status=status)
         server.faults.redirect("/v8/Jobs/x", f"{elsewhere.url}/v8/Jobs/x", status=status)
 
-        for ask in (lambda: list(client.jobs()), lambda: client.job("x"), lambda: client.assert_served("jobs")):
+        for ask in (
+            lambda: list(client.listing("jobs")),
+            lambda: client.document("jobs", "x"),
+            lambda: client.assert_served("jobs"),
+        ):
             with pytest.raises(ForeignOrigin, match=f"leads to {elsewhere.url}; not followed"):
                 ask()
         assert elsewhere.requests == []
@@ -149,7 +153,7 @@ def test_an_endless_redirect(server: SimulatedServer, connect: Connect) -> None:
     fault = server.faults.redirect("/v8/Jobs/x", "/v8/Jobs/x")
 
     with pytest.raises(BadResponse, match="redirects without end, asked for /v8/Jobs/x"):
-        client.job("x")
+        client.document("jobs", "x")
     assert fault.struck == 6
 
 
@@ -164,7 +168,7 @@ def test_a_server_behind_a_base_path(server: SimulatedServer, connect: Connect) 
     server.faults.before("/.*", strip)
     client = connect(f"{server.url}/backup")
 
-    assert sum(len(batch) for batch in client.jobs()) == 7
+    assert sum(len(batch) for batch in client.listing("jobs")) == 7
     assert server.requests[-1] == ("GET", "/backup/v8/Jobs?limit=3&offset=6")
 
 
@@ -175,7 +179,7 @@ def test_an_answer_that_cannot_be_read_gives_its_connection_back(server: Simulat
 
     for _ in range(5):
         with pytest.raises(BadResponse, match="its answer is not HTTP as it should be"):
-            client.job("x")
+            client.document("jobs", "x")
 
 
 def test_after_close_nothing_is_sent(server: SimulatedServer, connect: Connect) -> None:
@@ -184,5 +188,5 @@ def test_after_close_nothing_is_sent(server: SimulatedServer, connect: Connect) 
     before = len(server.requests)
 
     with pytest.raises(RuntimeError, match="closed"):
-        client.job("x")
+        client.document("jobs", "x")
     assert len(server.requests) == before

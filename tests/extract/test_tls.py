@@ -30,7 +30,7 @@ def fingerprint_of(server: SimulatedServer) -> str:
 def test_a_pinned_certificate(spell: Callable[[str], str], world: World, connect: Connect) -> None:
     with SimulatedServer(world, tls=True) as server:
         client = connect(server, fingerprint_sha256=spell(fingerprint_of(server)))
-        assert sum(len(batch) for batch in client.jobs()) == 4
+        assert sum(len(batch) for batch in client.listing("jobs")) == 4
         client.close()
 
 
@@ -60,7 +60,7 @@ def test_a_self_signed_certificate_without_a_setting_shows_what_to_pin(world: Wo
 def test_a_ca_file(world: World, connect: Connect) -> None:
     with SimulatedServer(world, tls=True) as server, SimulatedServer(world, tls=True) as other:
         client = connect(server, ca_file=server.certificate_file)
-        assert sum(len(batch) for batch in client.jobs()) == 4
+        assert sum(len(batch) for batch in client.listing("jobs")) == 4
         client.close()
 
         with pytest.raises(CertificateRefused, match="self-signed and nothing in the settings trusts it"):
@@ -105,7 +105,7 @@ def test_a_certificate_that_is_swapped_midway(world: World, connect: Connect) ->
 
     with SimulatedServer(world, tls=True, port=port) as impostor:
         with pytest.raises(CertificateRefused) as caught:
-            client.job("x")
+            client.document("jobs", "x")
         assert caught.value.what == (
             f"its certificate is not the pinned one: expected SHA-256 {pinned}, served {fingerprint_of(impostor)}"
         )

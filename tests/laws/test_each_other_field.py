@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Engine, Table, select
 from etl.run import SyncResult
 from etl.simulator import Job, SimulatedServer, World
 from etl.simulator.infrastructure import Organization, Proxy, ProxyPool, Repository
-from etl.transform.records import ENTITIES, SessionRecord
+from etl.transform.infrastructure import STREAM_OF_ENTITY
+from etl.transform.records import SessionRecord
 from etl.warehouse.tables import dimension_change, job_session, metadata, server
 from tests.conftest import revised_database
 from tests.laws.field_samples import (
@@ -42,7 +43,7 @@ SESSION_FIELDS = [name for name in SessionRecord.__struct_fields__ if name not i
 _OF_THE_ROW = {"id", "server_id", "first_seen_at", "removed_at"}
 ENTITY_FIELDS = [
     f"{entity}.{column.name.removesuffix('_id') + '_uid' if column.foreign_keys else column.name}"
-    for entity in ENTITIES
+    for entity in STREAM_OF_ENTITY
     for column in metadata.tables[entity].c
     if column.name not in _OF_THE_ROW | {f"{entity}_uid"}
 ]

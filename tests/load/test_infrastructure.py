@@ -16,10 +16,12 @@ from etl.extract.versions import V1
 from etl.load import infrastructure as loading
 from etl.load import ledger
 from etl.load.identity import Identity, identify
-from etl.load.infrastructure import EntityCounts, present_entities, write_entities, write_repository_days
+from etl.load.infrastructure import present_entities, write_entities, write_repository_days
+from etl.load.ledger import Counts
 from etl.load.references import References
 from etl.transform import infrastructure as reading
-from etl.transform.records import ENTITIES, Entity, EntityRecord
+from etl.transform.infrastructure import STREAM_OF_ENTITY
+from etl.transform.records import Entity, EntityRecord
 from etl.warehouse.engine import writing
 from etl.warehouse.tables import (
     dimension_change,
@@ -317,7 +319,7 @@ def test_another_server_is_left_alone(estate: Estate) -> None:
         records = [EntityRecord("repository", "repo-m", {**MAIN, "name": "Elsewhere"})]
         counts = write_entities(connection, other, START, "repository", records, ["repo-x"])
         write_repository_days(connection, 2, MONDAY, records)
-    assert counts == EntityCounts(added=1)
+    assert counts == Counts(added=1)
     assert [(row["server_id"], row["name"], row["proxy_id"]) for row in estate.rows(repository)] == [
         (1, "Main", 1),
         (2, "Elsewhere", 2),
@@ -339,7 +341,7 @@ def test_every_column_is_read_and_those_of_later_versions_have_one_sent_with_the
     read = {(entity, column): field for entity, fields in reading.FIELDS.items() for column, field in fields.items()}
     columns = {
         (entity, column)
-        for entity in ENTITIES
+        for entity in STREAM_OF_ENTITY
         for column in (*loading._plain(entity), *(f"{name}_uid" for name in loading._pointers(entity)))
     }
     assert read.keys() == columns

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etl.transform.infrastructure import read_entity
-from etl.transform.records import ENTITIES, Entity, EntityRecord, Rejection
+from etl.transform.infrastructure import STREAM_OF_ENTITY, read_entity
+from etl.transform.records import Entity, EntityRecord, Rejection
 
 FIRST, LAST = "2017-05-14T09:17:45.8491057Z", "2017-07-14T09:20:11.3371324Z"
 FIRST_AT = datetime(2017, 5, 14, 9, 17, 45, 849105, tzinfo=UTC)
@@ -333,7 +333,7 @@ def test_what_is_no_json_is_not_shown_at_all(raw: bytes) -> None:
 
 
 def test_the_streams_of_rejections() -> None:
-    assert [rejection(entity, {}).stream for entity in ENTITIES] == [
+    assert [rejection(entity, {}).stream for entity in STREAM_OF_ENTITY] == [
         "organizations",
         "proxy_pools",
         "proxies",
@@ -350,7 +350,7 @@ _NAMES = st.sampled_from(["id", "Id", "port", "isBackedup", "capacityBytes", "_l
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(ENTITIES), st.dictionaries(_NAMES, _SECRETS), st.integers(1, 8))
+@given(st.sampled_from(list(STREAM_OF_ENTITY)), st.dictionaries(_NAMES, _SECRETS), st.integers(1, 8))
 def test_no_secret_leaves_a_document(entity: Entity, document: dict[str, Any], version: int) -> None:
     found = read(entity, document, version)
     if SECRET not in (document.get("id"), document.get("Id")):

@@ -11,14 +11,9 @@ from sqlalchemy import Connection, select
 
 from etl.derive.definitions import Change, Definition, InForce, in_force
 from etl.load.bulk import batches, is_among
-from etl.transform.job_fields import SCHEDULE_FIELDS
+from etl.load.references import schedules_by_id
 from etl.transform.records import Schedule
-from etl.warehouse.tables import backup_window, job_change, job_version, schedule
-
-_window = backup_window.alias("fact_window")
-_periodic_window = backup_window.alias("fact_periodic_window")
-_plain = tuple(name for name in SCHEDULE_FIELDS if name not in ("window", "periodic_window"))
-_flags = tuple(name for name in SCHEDULE_FIELDS if name.startswith("is_"))
+from etl.warehouse.tables import job_change, job_version
 
 
 class Definitions:
@@ -51,7 +46,7 @@ def definitions_of(connection: Connection, job_ids: Collection[int]) -> Mapping[
             is_among(connection, job_version.c.job_id, batch)
         )
         versions += connection.execute(statement.order_by(job_version.c.job_id, job_version.c.valid_from))
-    schedules = _schedules(connection, {row.schedule_id for row in versions if row.schedule_id is not None})
+    schedules = schedules_by_id(connection, {row.schedule_id for row in versions if row.schedule_id is not None})
     found: dict[int, list[Definition]] = defaultdict(list)
     for row in versions:
         found[row.job_id].append(
@@ -86,25 +81,4 @@ def changes_of(
             statement = statement.where(job_change.c.detected_at > since)
         for job_id, not_before, detected_at in connection.execute(statement):
             found[job_id].append(Change(not_before, detected_at))
-    return found
-
-
-def _schedules(connection: Connection, ids: Collection[int]) -> Mapping[int, Schedule]:
-    found: dict[int, Schedule] = {}
-    for batch in batches(sorted(ids)):
-        statement = (
-            select(
-                schedule.c.id,
-                *(schedule.c[name] for name in _plain),
-                _window.c.allowed_mask.label("window"),
-                _periodic_window.c.allowed_mask.label("periodic_window"),
-            )
-            .outerjoin(_window, _window.c.id == schedule.c.window_id)
-            .outerjoin(_periodic_window, _periodic_window.c.id == schedule.c.periodic_window_id)
-            .where(is_among(connection, schedule.c.id, batch))
-        )
-        for row in connection.execute(statement).mappings():
-            policy: dict[str, Any] = {name: row[name] for name in SCHEDULE_FIELDS}
-            policy |= {name: bool(policy[name]) for name in _flags if policy[name] is not None}
-            found[row["id"]] = Schedule(**policy)
     return found

@@ -53,15 +53,10 @@ def mark_stale_filled(connection: Connection, job_ids: Collection[int]) -> None:
     The first definition of a job also stands for the attempts before it.
     """
     first_session = select(func.min(job_session.c.started_at)).where(job_session.c.job_id == job.c.id).scalar_subquery()
+    columns = (job.c.id, job.c.derive_from_at, job_version.c.version_number, job_version.c.valid_from)
     for batch in batches(sorted(job_ids)):
         begun = (
-            select(
-                job.c.id,
-                job.c.derive_from_at,
-                job_version.c.version_number,
-                job_version.c.valid_from,
-                first_session.label("first_session_at"),
-            )
+            select(*columns, first_session.label("first_session_at"))
             .join(job_version, and_(job_version.c.job_id == job.c.id, job_version.c.is_current == 1))
             .where(is_among(connection, job.c.id, batch))
         )
@@ -87,16 +82,13 @@ def mark_stale_all(connection: Connection, server_id: int, since: datetime) -> N
 
 def mark_stale_next(connection: Connection, server_id: int, after: int, since: datetime, limit: int) -> int | None:
     """Mark the next jobs by id, about as many as have ``limit`` attempts; return the last one, None = none is left."""
-    ids = list(
-        connection.scalars(
-            select(job.c.id).where(job.c.server_id == server_id, job.c.id > after).order_by(job.c.id).limit(BATCH)
-        )
-    )
+    next_ones = select(job.c.id).where(job.c.server_id == server_id, job.c.id > after).order_by(job.c.id).limit(BATCH)
+    ids = connection.scalars(next_ones).all()
     attempts = attempt_counts(connection, ids, since)
     chosen = 0
-    for place, job_id in enumerate(ids):
+    for job_id in ids:
         limit -= attempts.get(job_id, 0) + _WORTH_OF_A_JOB
-        chosen = place + 1
+        chosen += 1
         if limit <= 0:
             break
     mark_stale(connection, ids[:chosen], since)
@@ -105,16 +97,13 @@ def mark_stale_next(connection: Connection, server_id: int, after: int, since: d
 
 def mark_stale_undecided(connection: Connection, server_id: int, undecided_since: datetime, now: datetime) -> None:
     """Mark the jobs of expected runs that time or a listing of the sessions may have decided since an instant."""
+    expected_at = expected_run.c.expected_at
     undecided = or_(
-        and_(expected_run.c.outcome == "pending", expected_run.c.expected_at <= now),
-        and_(
-            expected_run.c.outcome == "not_observed",
-            expected_run.c.expected_at > undecided_since,
-            expected_run.c.expected_at <= now,
-        ),
+        and_(expected_run.c.outcome == "pending", expected_at <= now),
+        and_(expected_run.c.outcome == "not_observed", expected_at > undecided_since, expected_at <= now),
     )
     oldest = (
-        select(expected_run.c.job_id, func.min(expected_run.c.expected_at))
+        select(expected_run.c.job_id, func.min(expected_at))
         .where(expected_run.c.server_id == server_id, undecided)
         .group_by(expected_run.c.job_id)
     )

@@ -15,19 +15,7 @@ from sqlalchemy import Connection, Table, select
 from etl.derive.calendar import day_bounds, day_of
 from etl.derive.expected import REACH
 from etl.derive.horizon import Horizon
-from etl.derive.job import (
-    EXPECTED_RUN,
-    JOB_DAY,
-    JOB_RUN,
-    JOB_SESSION,
-    SESSION_BASELINE,
-    SESSION_HOUR,
-    JobFacts,
-    JobRows,
-    Row,
-    derive_job,
-    needed_since,
-)
+from etl.derive.job import COLUMNS, JobFacts, JobRows, Row, derive_job, needed_since
 from etl.load.bulk import batches, is_among, replace_tuples, update_tuples
 from etl.load.facts.read import job_facts, observations, read_what_came_before
 from etl.warehouse.tables import expected_run, job_day, job_run, job_session, session_baseline, session_hour
@@ -59,55 +47,44 @@ def _replace(
 ) -> None:
     job_ids = [each.job_id for each in facts]
     recent = [attempt for each in facts for attempt in each.recent]
-    update_tuples(connection, job_session, JOB_SESSION, [row for each in derived for row in each.job_session])
+    update_tuples(connection, job_session, COLUMNS["job_session"], _derived(derived, job_session))
 
     began = {each.session_id for each in recent}
-    stored = _stored(connection, session_hour, SESSION_HOUR, job_ids, session_hour.c.starts_at >= begin)
-    _write(
-        connection,
-        session_hour,
-        SESSION_HOUR,
-        [row for row in stored if row[0] in began],
-        [row for each in derived for row in each.session_hour],
-    )
+    stored = _stored(connection, session_hour, job_ids, session_hour.c.starts_at >= begin)
+    _write(connection, session_hour, [row for row in stored if row[0] in began], derived)
 
     looked_at = [expected_run.c.expected_at >= begin]
     if not horizon.is_new_day:  # else what was announced too far ahead, by days of another zone, goes
         looked_at.append(expected_run.c.expected_at <= max(each.announced_to for each in derived))
     announced_to = dict(zip(job_ids, (each.announced_to for each in derived), strict=True))
-    job_at, expected_at = EXPECTED_RUN.index("job_id"), EXPECTED_RUN.index("expected_at")
+    job_at, expected_at = (COLUMNS["expected_run"].index(name) for name in ("job_id", "expected_at"))
     stored = [
         row
-        for row in _stored(connection, expected_run, EXPECTED_RUN, job_ids, *looked_at)
+        for row in _stored(connection, expected_run, job_ids, *looked_at)
         if row[expected_at] < announced_to[row[job_at]] or row[expected_at] >= horizon.announces_to
     ]
-    _write(connection, expected_run, EXPECTED_RUN, stored, [row for each in derived for row in each.expected_run])
+    _write(connection, expected_run, stored, derived)
 
     first = day_of(begin, horizon.zones.reporting)
-    stored = _stored(connection, job_day, JOB_DAY, job_ids, job_day.c.day >= first)
-    _write(connection, job_day, JOB_DAY, stored, [row for each in derived for row in each.job_day])
-
-    stored = _stored(connection, job_run, JOB_RUN, job_ids, job_run.c.first_started_at >= begin)
-    _write(connection, job_run, JOB_RUN, stored, [row for each in derived for row in each.job_run])
-
+    _write(connection, job_day, _stored(connection, job_day, job_ids, job_day.c.day >= first), derived)
+    _write(connection, job_run, _stored(connection, job_run, job_ids, job_run.c.first_started_at >= begin), derived)
     stored = [(each.session_id, each.baseline_seconds) for each in recent if each.baseline_seconds is not None]
-    wanted = [row for each in derived for row in each.session_baseline]
-    _write(connection, session_baseline, SESSION_BASELINE, stored, wanted)
+    _write(connection, session_baseline, stored, derived)
 
 
-def _stored(
-    connection: Connection, table: Table, names: Sequence[str], job_ids: Sequence[int], *conditions: Any
-) -> list[Row]:
+def _stored(connection: Connection, table: Table, job_ids: Sequence[int], *conditions: Any) -> list[Row]:
+    columns = [table.c[name] for name in COLUMNS[table.name]]
     found: list[Row] = []
     for batch in batches(job_ids):
-        columns = (table.c[name] for name in names)
         statement = select(*columns).where(is_among(connection, table.c.job_id, batch), *conditions)
         found += map(tuple, connection.execute(statement))
     return found
 
 
-def _write(
-    connection: Connection, table: Table, names: Sequence[str], stored: Sequence[Row], wanted: Sequence[Row]
-) -> None:
+def _write(connection: Connection, table: Table, stored: Sequence[Row], derived: Sequence[JobRows]) -> None:
     key = [each.name for each in table.primary_key]
-    replace_tuples(connection, table, names, key, stored, wanted)
+    replace_tuples(connection, table, COLUMNS[table.name], key, stored, _derived(derived, table))
+
+
+def _derived(derived: Sequence[JobRows], table: Table) -> list[Row]:
+    return [row for each in derived for row in getattr(each, table.name)]

@@ -1,7 +1,4 @@
-"""What a reading of jobs changes in their history: a pure function of what is known and what was seen (H1 to H10).
-
-This file must not know SQL, surrogate keys beyond passing them on, or the time of day.
-"""
+"""What a reading of jobs changes in their history: a pure function of what is known and what was seen (H1 to H10)."""
 
 from __future__ import annotations
 
@@ -71,7 +68,7 @@ class KnownJob(Struct, frozen=True, gc=False):
     status: Status | None
     transform_revision: int
     links: frozenset[Link]
-    running_changes: frozenset[str] = frozenset()  # paths of extra that changed in the last two observations
+    running_changes: frozenset[str] = frozenset()  # fields ``extra.*`` that changed in the last two observations
 
 
 class FieldChange(NamedTuple):
@@ -332,13 +329,7 @@ def _without(extra: Extra, left_out: Set[str]) -> Extra:
 
 
 def _newly_volatile(known: KnownJob, changes: tuple[FieldChange, ...]) -> tuple[str, ...]:
-    if not known.running_changes:
-        return ()
-    return tuple(
-        change.field.removeprefix("extra.")
-        for change in changes
-        if change.field.startswith("extra.") and change.field in known.running_changes
-    )
+    return tuple(each.field.removeprefix("extra.") for each in changes if each.field in known.running_changes)
 
 
 # Status --------------------------------------------------------------------------------------------------------

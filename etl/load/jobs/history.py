@@ -1,13 +1,11 @@
 """The only writer of job, job_version, job_status, job_change and job_link (H1 to H10).
 
-A batch is written in a fixed number of statements, whatever the number of jobs. This file must not know how a
-job is compared (diff) or when it was looked at (the pass hands that down).
+A batch is written in a fixed number of statements, whatever the number of jobs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, 
 from etl.load.bulk import Row, batches, insert_missing, insert_rows, insert_tuples, is_among, update_rows, update_where
 from etl.load.jobs.diff import Changes, Context, JobDiff, KnownJob, Status, diff
 from etl.load.jobs.known import has_jobs, job_ids, json_path, known_jobs, last_listed_at, volatile_paths
+from etl.load.ledger import Counts
 from etl.load.references import REFERENCES, References, number
 from etl.transform.extra import nest_extra
 from etl.transform.job_fields import CURRENT_FIELDS, DEFINITION_FIELDS, FIELD_NAMED, TRANSFORM_REVISION
@@ -34,17 +33,12 @@ from etl.warehouse.tables import (
 from etl.warehouse.types import UtcDateTime
 
 _COLUMNS = tuple((name, FIELD_NAMED[name].column, name in REFERENCES) for name in DEFINITION_FIELDS)
+_CHANGE = (
+    *("job_id", "job_version_id", "not_before", "change_type"),
+    *("field", "old_value", "new_value", "detected_at", "run_id"),
+)
+_WHOLE_JOB = (None, None, None)  # in place of a field and its values
 _OF_JOBS = tuple(name for name, target in REFERENCES.items() if target is job)
-
-
-@dataclass(slots=True)
-class Counts:
-    """How many jobs a pass added, changed and removed, and which fields it found to be volatile."""
-
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    volatile: tuple[str, ...] = ()
 
 
 class JobHistory:
@@ -57,7 +51,9 @@ class JobHistory:
         self._has_jobs = has_jobs(connection, server_id, kind)
         self._volatile = volatile_paths(connection, server_id, kind)
         self._references = References(connection, server_id, observed_at)
+        self._open_row = {"valid_from": observed_at, "is_current": 1, "open_key": 1, "opened_by_run_id": run_id}
         self.counts = Counts()
+        self.newly_volatile: tuple[str, ...] = ()
         self.completed: set[int] = set()  # jobs whose open version a reading has completed in place (H5)
 
     def compare(self, records: Sequence[JobRecord], gone: Collection[str] = ()) -> Changes:
@@ -91,10 +87,7 @@ class JobHistory:
         carries its own.
         """
         conditions = (job.c.server_id == self._server_id, job.c.kind == self._kind, job.c.removed_at.is_(None))
-        moved: dict[str, Any] = {
-            "observed_at": self._observed_at,
-            "observed_epoch": int(self._observed_at.timestamp()),
-        }
+        moved: dict[str, Any] = {"observed_at": self._observed_at, "observed_epoch": int(self._observed_at.timestamp())}
         if is_complete:
             moved[f"{STREAM_OF_KIND[self._kind]}_complete_at"] = self._observed_at
             own = self._connection.execute(
@@ -156,35 +149,31 @@ class JobHistory:
             # As mark_stale_changed does: to mark every new row afterwards takes as long as to insert it.
             "derive_from_at": min(self._observed_at, self.listed_at or self._observed_at),
         }
-        insert_rows(
-            self._connection,
-            job,
-            [{**first, "job_uid": each.record.job_uid, **self._current_values(each, definitions)} for each in new],
-        )
+        inserted = [
+            {**first, "job_uid": each.record.job_uid, **self._current_values(each, definitions)} for each in new
+        ]
+        insert_rows(self._connection, job, inserted)
         old = [(each.known.id, each) for each in seen if each.known]
         for is_change in (True, False):
             changed = {"changed_at": self._observed_at} if is_change else {}
-            update_rows(
-                self._connection,
-                job,
-                [
-                    {"id": identifier, **changed, **self._current_values(each, definitions)}
-                    for identifier, each in old
-                    if each.is_change is is_change
-                ],
-            )
+            updated = [
+                {"id": identifier, **changed, **self._current_values(each, definitions)}
+                for identifier, each in old
+                if each.is_change is is_change
+            ]
+            update_rows(self._connection, job, updated)
         ids = {each.record.job_uid: identifier for identifier, each in old}
         for batch in batches([each.record.job_uid for each in new]):
             ids |= job_ids(self._connection, self._server_id, self._kind, batch)
         return ids
 
     def _current_values(self, each: JobDiff, definitions: Mapping[str, Row]) -> Row:
-        record = each.record
+        record, last_run_at = each.record, each.status.values["last_run_at"]
         return {
             "version_number": each.version_number,
             **definitions[record.job_uid],
             **_status_row(each.status),
-            "last_run_epoch": _epoch(each.status.values["last_run_at"]),
+            "last_run_epoch": None if last_run_at is None else int(last_run_at.timestamp()),
             "extra": nest_extra(record.extra) if record.extra else None,
             **{name: number(getattr(record, name)) for name in CURRENT_FIELDS},
             "api_version": f"v{record.api_version}",
@@ -199,31 +188,24 @@ class JobHistory:
     ) -> Mapping[int, int]:
         """Open new versions and complete open ones in place; return every job's open version by job."""
         opened = [each for each in seen if each.opens_version]
-        open_row = self._open_row()
-        insert_rows(
-            self._connection,
-            job_version,
-            [
-                {
-                    "job_id": job_ids[each.record.job_uid],
-                    "version_number": each.version_number,
-                    **open_row,
-                    **definitions[each.record.job_uid],
-                    "read_by": each.definition.read_by,
-                }
-                for each in opened
-            ],
-        )
-        filled = [(each.known.version_id, each) for each in seen if each.known and each.fills_version]
-        update_rows(
-            self._connection,
-            job_version,
-            [
-                {"id": identifier, **definitions[each.record.job_uid], "read_by": each.definition.read_by}
-                for identifier, each in filled
-            ],
-        )
-        self.completed |= {each.known.id for _, each in filled if each.known and each.completes_version}
+        inserted = [
+            {
+                "job_id": job_ids[each.record.job_uid],
+                "version_number": each.version_number,
+                **self._open_row,
+                **definitions[each.record.job_uid],
+                "read_by": each.definition.read_by,
+            }
+            for each in opened
+        ]
+        insert_rows(self._connection, job_version, inserted)
+        filled = [(each.known, each) for each in seen if each.known and each.fills_version]
+        updated = [
+            {"id": known.version_id, **definitions[known.job_uid], "read_by": each.definition.read_by}
+            for known, each in filled
+        ]
+        update_rows(self._connection, job_version, updated)
+        self.completed |= {known.id for known, each in filled if each.completes_version}
         ids = {each.known.id: each.known.version_id for each in seen if each.known and each.known.version_id}
         for batch in batches([job_ids[each.record.job_uid] for each in opened]):
             found = select(job_version.c.job_id, job_version.c.id).where(
@@ -247,83 +229,43 @@ class JobHistory:
                 )
             )
         extras = [
-            {
-                "job_version_id": version_ids[job_ids[each.record.job_uid]],
-                "api_version": f"v{version}",
-                "extra": nest_extra(extra),
-            }
+            (version_ids[job_ids[each.record.job_uid]], f"v{version}", nest_extra(extra))
             for each in seen
             if each.opens_version or each.fills_extra
             for version, extra in each.definition.extras.items()
             if extra and (each.opens_version or version == each.record.api_version)
         ]
-        insert_rows(self._connection, job_version_extra, extras)
-
-    def _open_row(self) -> Row:
-        return {
-            "valid_from": self._observed_at,
-            "is_current": 1,
-            "open_key": 1,
-            "opened_by_run_id": self._run_id,
-        }
+        insert_tuples(self._connection, job_version_extra, ("job_version_id", "api_version", "extra"), extras)
 
     def _write_statuses(
         self, seen: Sequence[JobDiff], job_ids: Mapping[str, int], version_ids: Mapping[int, int]
     ) -> None:
         rows = []
-        open_row = self._open_row()
+        filled = []
         for each in seen:
+            if not (each.opens_status or each.fills_status):
+                continue
+            values = {**_status_row(each.status), "read_by": each.status.read_by}
             if each.opens_status:
                 job_id = job_ids[each.record.job_uid]
-                owner = {"job_id": job_id, "job_version_id": version_ids[job_id]}
-                rows.append({**owner, **open_row, **_status_row(each.status), "read_by": each.status.read_by})
+                rows.append({"job_id": job_id, "job_version_id": version_ids[job_id], **self._open_row, **values})
+            elif each.known:
+                filled.append({"id": each.known.status_id, **values})
         insert_rows(self._connection, job_status, rows)
-        update_rows(
-            self._connection,
-            job_status,
-            [
-                {"id": each.known.status_id, **_status_row(each.status), "read_by": each.status.read_by}
-                for each in seen
-                if each.known and each.fills_status
-            ],
-        )
+        update_rows(self._connection, job_status, filled)
 
     def _write_changes(self, changes: Changes, job_ids: Mapping[str, int], version_ids: Mapping[int, int]) -> None:
-        rows: list[dict[str, Any]] = []
+        rows: list[tuple[Any, ...]] = []
         for each in changes.seen:
-            if not each.opens_version:
-                continue
-            job_id = job_ids[each.record.job_uid]
-            not_before = each.known.observed_at if each.known else None
-            if each.change_type != "changed":
-                rows.append(self._change(job_id, version_ids[job_id], str(each.change_type), not_before))
-            rows += [
-                self._change(job_id, version_ids[job_id], "changed", not_before, *change) for change in each.changes
-            ]
-        rows += [self._change(known.id, known.version_id, "removed", known.observed_at) for known in changes.gone]
-        insert_rows(self._connection, job_change, rows)
-
-    def _change(
-        self,
-        job_id: int,
-        version_id: int | None,
-        change_type: str,
-        not_before: datetime | None,
-        field: str | None = None,
-        old: str | None = None,
-        new: str | None = None,
-    ) -> dict[str, Any]:
-        return {
-            "job_id": job_id,
-            "job_version_id": version_id,
-            "change_type": change_type,
-            "field": field,
-            "old_value": old,
-            "new_value": new,
-            "detected_at": self._observed_at,
-            "not_before": not_before,
-            "run_id": self._run_id,
-        }
+            if each.opens_version:
+                job_id = job_ids[each.record.job_uid]
+                of_job = (job_id, version_ids[job_id], each.known.observed_at if each.known else None)
+                if each.change_type != "changed":
+                    rows.append((*of_job, each.change_type, *_WHOLE_JOB))
+                rows += [(*of_job, "changed", *change) for change in each.changes]
+        rows += [(each.id, each.version_id, each.observed_at, "removed", *_WHOLE_JOB) for each in changes.gone]
+        observed = (self._observed_at, self._run_id)
+        insert_tuples(self._connection, job_change, _CHANGE, [(*row, *observed) for row in rows])
 
     def _write_links(self, seen: Sequence[JobDiff], job_ids: Mapping[str, int]) -> None:
         changed = [each for each in seen if each.links_changed]
@@ -337,31 +279,15 @@ class JobHistory:
         )
 
     def _write_volatile(self, seen: Sequence[JobDiff]) -> None:
-        found = {path: each.record.extra.get(path) for each in seen for path in each.volatile}
-        insert_missing(
-            self._connection,
-            volatile_field,
-            [
-                {
-                    "server_id": self._server_id,
-                    "stream": STREAM_OF_KIND[self._kind],
-                    "json_path": json_path(path),
-                    "since_at": self._observed_at,
-                    "example": found[path],
-                }
-                for path in sorted(found)
-            ],
-            "json_path",
-        )
-        self.counts.volatile += tuple(sorted(found))
+        found = sorted({path: each.record.extra.get(path) for each in seen for path in each.volatile}.items())
+        stream = {"server_id": self._server_id, "stream": STREAM_OF_KIND[self._kind], "since_at": self._observed_at}
+        rows = [{**stream, "json_path": json_path(path), "example": example} for path, example in found]
+        insert_missing(self._connection, volatile_field, rows, "json_path")
+        self.newly_volatile += tuple(path for path, _ in found)
 
 
 def _status_row(status: Status) -> Row:
     return {name: number(value) for name, value in status.values.items()}
-
-
-def _epoch(at: datetime | None) -> int | None:
-    return None if at is None else int(at.timestamp())
 
 
 def _update(connection: Connection, target: Table, ids: Iterable[int | None], values: Mapping[str, Any]) -> None:

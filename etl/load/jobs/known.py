@@ -1,4 +1,4 @@
-"""What the database knows of jobs, as the values that diff compares; it must not write anything."""
+"""What the database knows of jobs, as the values that diff compares."""
 
 from __future__ import annotations
 
@@ -35,11 +35,7 @@ _definition_columns = [
 ]
 _status_columns = [job_status.c[name] for name in STATUS_FIELDS]
 _own_columns = (
-    job.c.id,
-    job.c.job_uid,
-    job.c.removed_at,
-    job.c.last_seen_at,
-    job.c.transform_revision,
+    *(job.c[name] for name in ("id", "job_uid", "removed_at", "last_seen_at", "transform_revision")),
     job_version.c.id.label("version_id"),
     job_version.c.version_number,
     job_version.c.read_by,
