@@ -41,13 +41,8 @@ def _source(target: Target) -> str:
     """Write the provisioning file; Grafana reads the password from its own environment."""
     mode = target.sslmode if target.sslmode in _SSL_MODES else "disable" if target.is_this_machine else "require"
     options = {
-        "postgresql": f"""\
-      sslmode: {mode}  # disable, require, verify-ca or verify-full
-      postgresVersion: 1200
-""",
-        "mariadb": """\
-      timezone: "+00:00"  # instants are UTC
-""",
+        "postgresql": f"sslmode: {mode}  # disable, require, verify-ca or verify-full\n      postgresVersion: 1200",
+        "mariadb": 'timezone: "+00:00"  # instants are UTC',
     }[target.kind]
     return f"""\
 # Copy it into Grafana's provisioning/datasources; Grafana takes the password from its environment.
@@ -61,7 +56,8 @@ datasources:
     user: {_quoted(target.reader)}
     jsonData:
       database: {_quoted(target.database)}
-{options}    secureJsonData:
+      {options}
+    secureJsonData:
       password: ${{{PASSWORD_VARIABLE}}}
 """
 
@@ -76,7 +72,6 @@ def _quoted(text: str) -> str:
 
 def _dashboard(target: Target) -> dict[str, Any]:
     source = {"type": _TYPES[target.kind], "uid": _SOURCE}
-    organizations = "SELECT DISTINCT organization_name FROM rpt_job_day ORDER BY organization_name"
     return {
         "uid": target.uid("grafana/dashboard"),
         "title": f"VB365 backup jobs ({target.name})",
@@ -92,44 +87,30 @@ def _dashboard(target: Target) -> dict[str, Any]:
         "refresh": "15m",
         "annotations": {"list": []},
         "links": [],
-        "templating": {
-            "list": [
-                {
-                    "name": "datasource",
-                    "label": "Data source",
-                    "type": "datasource",
-                    "query": _TYPES[target.kind],
-                    "current": {
-                        "selected": True,
-                        "text": f"vb365-etl: {target.name}",
-                        "value": target.uid("grafana/source"),
-                    },
-                    "refresh": 1,
-                    "regex": "",
-                    "hide": 0,
-                    "multi": False,
-                    "includeAll": False,
-                    "options": [],
-                },
-                {
-                    "name": "organization",
-                    "label": "Organization",
-                    "type": "query",
-                    "datasource": source,
-                    "definition": organizations,
-                    "query": organizations,
-                    "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-                    "refresh": 1,
-                    "sort": 0,
-                    "regex": "",
-                    "hide": 0,
-                    "multi": True,
-                    "includeAll": True,
-                    "options": [],
-                },
-            ]
-        },
+        "templating": {"list": list(_variables(target, source))},
         "panels": list(_panels(target, source)),
+    }
+
+
+def _variables(target: Target, source: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Make what the reader chooses above the panels: the data source, and organizations."""
+    variable = {"name": "datasource", "label": "Data source", "type": "datasource", "query": _TYPES[target.kind]}
+    chosen = {"selected": True, "text": f"vb365-etl: {target.name}", "value": target.uid("grafana/source")}
+    options = {"regex": "", "hide": 0, "multi": False, "includeAll": False, "options": []}
+    yield {**variable, "current": chosen, "refresh": 1, **options}
+    names = "SELECT DISTINCT organization_name FROM rpt_job_day ORDER BY organization_name"
+    variable = {"name": "organization", "label": "Organization", "type": "query"}
+    query = {"datasource": source, "definition": names, "query": names}
+    everyone = {"selected": True, "text": ["All"], "value": ["$__all"]}
+    yield {
+        **variable,
+        **query,
+        "current": everyone,
+        "refresh": 1,
+        "sort": 0,
+        **options,
+        "multi": True,
+        "includeAll": True,
     }
 
 
@@ -140,9 +121,11 @@ def _panels(target: Target, source: dict[str, str]) -> Iterator[dict[str, Any]]:
         width = _WIDTHS[question.shown]
         if x + width > _GRID:
             x, y = 0, y + _HEIGHT
+        is_along_time = question.shown in ("lines", "bars")
+        query = {"format": "time_series" if is_along_time else "table", "rawQuery": True}
         panel: dict[str, Any] = {
             "id": number,
-            "type": {"lines": "timeseries", "bars": "timeseries"}.get(question.shown, "table"),
+            "type": "timeseries" if is_along_time else "table",
             "title": question.title,
             "description": question.text,
             "datasource": source,
@@ -152,8 +135,7 @@ def _panels(target: Target, source: dict[str, str]) -> Iterator[dict[str, Any]]:
                     "refId": "A",
                     "datasource": source,
                     "editorMode": "code",
-                    "format": "time_series" if question.shown in ("lines", "bars") else "table",
-                    "rawQuery": True,
+                    **query,
                     "rawSql": panel_sql(target, question),
                 }
             ],
@@ -176,7 +158,7 @@ def panel_sql(target: Target, question: Question) -> str:
         wheres.insert(0, f"$__timeFilter({question.time})")
     if _ORGANIZATION in {column.name for column in view_named(question.view).columns}:
         wheres.append(f"{_ORGANIZATION} IN (${{organization:sqlstring}})")
-    columns = list(question.columns)
+    columns = question.columns
     order = [f"{name.removeprefix('-')}{' DESC' if name.startswith('-') else ''}" for name in question.order]
     if question.shown in ("lines", "bars"):
         instant = "timestamp" if target.kind == "postgresql" else "datetime"
