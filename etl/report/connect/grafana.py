@@ -1,4 +1,4 @@
-"""A dashboard for Grafana, and the data source it asks; it must not know what a view selects."""
+"""A dashboard for Grafana, and the data source it asks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ SOURCE_FILE = "vb365-etl-grafana-datasource.yaml"
 PASSWORD_VARIABLE = "VB365_READER_PASSWORD"  # noqa: S105 - its name
 
 _SCHEMA_VERSION = 42  # Grafana 12; later ones migrate it by themselves
+_BEHAVIOUR = {"schemaVersion": _SCHEMA_VERSION, "version": 1, "editable": True, "graphTooltip": 1, "timezone": "utc"}
 _TYPES = {"postgresql": "grafana-postgresql-datasource", "mariadb": "mysql"}
 _SSL_MODES = ("disable", "require", "verify-ca", "verify-full")  # those that Grafana has
 _SOURCE = "${datasource}"
@@ -28,11 +29,8 @@ _UNITS = (("_seconds", "s"), ("_percent", "percent"), ("_gib", "gbytes"), ("pct_
 def files(target: Target) -> dict[str, bytes]:
     """Make the dashboard and the provisioned data source. Raises UsageError for SQLite, which Grafana does not read."""
     if target.kind == "sqlite":
-        raise UsageError(
-            "Grafana has no data source for SQLite",
-            where=f"database {target.database}",
-            hint="set database.url to a PostgreSQL or MariaDB database and sync into it, or use: connect superset",
-        )
+        hint = "set database.url to a PostgreSQL or MariaDB database and sync into it, or use: connect superset"
+        raise UsageError("Grafana has no data source for SQLite", where=f"database {target.database}", hint=hint)
     dashboard = json.dumps(_dashboard(target), indent=2, ensure_ascii=False)
     return {SOURCE_FILE: _source(target).encode(), DASHBOARD_FILE: f"{dashboard}\n".encode()}
 
@@ -77,11 +75,7 @@ def _dashboard(target: Target) -> dict[str, Any]:
         "title": f"VB365 backup jobs ({target.name})",
         "description": "Written by vb365-etl",
         "tags": ["vb365-etl"],
-        "schemaVersion": _SCHEMA_VERSION,
-        "version": 1,
-        "editable": True,
-        "graphTooltip": 1,
-        "timezone": "utc",
+        **_BEHAVIOUR,
         "time": {"from": f"now-{DEFAULT_DAYS}d", "to": "now"},
         "timepicker": {},
         "refresh": "15m",
@@ -122,7 +116,8 @@ def _panels(target: Target, source: dict[str, str]) -> Iterator[dict[str, Any]]:
         if x + width > _GRID:
             x, y = 0, y + _HEIGHT
         is_along_time = question.shown in ("lines", "bars")
-        query = {"format": "time_series" if is_along_time else "table", "rawQuery": True}
+        sql = {"rawQuery": True, "rawSql": panel_sql(target, question)}
+        query = {"editorMode": "code", "format": "time_series" if is_along_time else "table", **sql}
         panel: dict[str, Any] = {
             "id": number,
             "type": "timeseries" if is_along_time else "table",
@@ -130,15 +125,7 @@ def _panels(target: Target, source: dict[str, str]) -> Iterator[dict[str, Any]]:
             "description": question.text,
             "datasource": source,
             "gridPos": {"x": x, "y": y, "w": width, "h": _HEIGHT},
-            "targets": [
-                {
-                    "refId": "A",
-                    "datasource": source,
-                    "editorMode": "code",
-                    **query,
-                    "rawSql": panel_sql(target, question),
-                }
-            ],
+            "targets": [{"refId": "A", "datasource": source, **query}],
             "fieldConfig": _fields(question),
             "options": _options(question),
         }

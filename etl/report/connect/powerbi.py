@@ -1,4 +1,4 @@
-"""The file that opens the database in Power BI Desktop; it must not know what is asked there."""
+"""The file that opens the database in Power BI Desktop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a first dashboard shows: questions to the views of the SQL contract; it must not know who draws them."""
+"""What a first dashboard shows: questions to the views of the SQL contract."""
 
 from __future__ import annotations
 

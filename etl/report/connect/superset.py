@@ -1,6 +1,6 @@
 """The ZIP bundle that Apache Superset imports: the database, a dataset for each view, charts, one dashboard.
 
-It must not know what a view selects. JSON is YAML, so no YAML library is needed to write what Superset reads.
+JSON is YAML, so no YAML library is needed to write what Superset reads.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ def _database(target: Target) -> dict[str, Any]:
 def _uri(target: Target) -> str:
     if target.kind == "sqlite":
         return f"sqlite:///file:{quote(target.database)}?mode=ro&uri=true"
-    query = (
-        {"charset": "utf8mb4"} if target.kind == "mariadb" else {"sslmode": target.sslmode} if target.sslmode else {}
-    )
-    login = (target.reader, _PASSWORD_MASK)
-    url = URL.create(_DRIVERS[target.kind], *login, target.host, target.port, target.database, query)
+    query = {"sslmode": target.sslmode} if target.sslmode else {}
+    if target.kind == "mariadb":
+        query = {"charset": "utf8mb4"}
+    address = (target.host, target.port, target.database)
+    url = URL.create(_DRIVERS[target.kind], target.reader, _PASSWORD_MASK, *address, query)
     return url.render_as_string(hide_password=False)
 
 
@@ -90,14 +90,9 @@ def _dataset(target: Target, view: View) -> dict[str, Any]:
     main_time = next((name for name in _TIMES if name in names), None)
     options = {"schema": None, "sql": None, "filter_select_enabled": True, "uuid": target.uid(f"dataset/{view.name}")}
     table = {"table_name": view.name, "description": view.comment, "main_dttm_col": main_time}
-    return {
-        **table,
-        **options,
-        "metrics": [_metric(each) for each in (Measure("count", "Rows", "COUNT(*)"), *measures.values())],
-        "columns": [_column(target, column) for column in view.columns],
-        "version": _VERSION,
-        "database_uuid": target.uid("database"),
-    }
+    metrics = [_metric(each) for each in (Measure("count", "Rows", "COUNT(*)"), *measures.values())]
+    parts = {"metrics": metrics, "columns": [_column(target, column) for column in view.columns]}
+    return {**table, **options, **parts, "version": _VERSION, "database_uuid": target.uid("database")}
 
 
 def _metric(measure: Measure) -> dict[str, Any]:
@@ -133,17 +128,11 @@ def _date_format(target: Target, kind: TypeEngine[Any]) -> str | None:
 
 
 def _chart(target: Target, question: Question) -> dict[str, Any]:
-    form = form_data(question)
-    return {
-        "slice_name": question.title,
-        "description": question.text,
-        "viz_type": form["viz_type"],
-        "params": form,
-        "query_context": json.dumps(query_context(question), ensure_ascii=False),
-        "uuid": target.uid(f"chart/{question.key}"),
-        "version": _VERSION,
-        "dataset_uuid": target.uid(f"dataset/{question.view}"),
-    }
+    form, query = form_data(question), json.dumps(query_context(question), ensure_ascii=False)
+    shown = {"slice_name": question.title, "description": question.text, "viz_type": form["viz_type"]}
+    lasting = {"uuid": target.uid(f"chart/{question.key}"), "version": _VERSION}
+    dataset = target.uid(f"dataset/{question.view}")
+    return {**shown, "params": form, "query_context": query, **lasting, "dataset_uuid": dataset}
 
 
 # The dashboard.
@@ -178,12 +167,11 @@ def _native_filter(
 ) -> dict[str, Any]:
     """Describe a filter above the charts, by a column's values or by time; it leaves the charts ``excluded`` alone."""
     chosen = {"extraFormData": {"time_range": time_range}, "filterState": {"value": time_range}} if time_range else {}
+    uid = f"NATIVE_FILTER-{target.uid(f'filter/{name}')}"
+    named = {"id": uid, "name": name, "description": "", "type": "NATIVE_FILTER"}
     values = {"datasetUuid": target.uid("dataset/rpt_job_day"), "column": {"name": column}} if column else {}
     return {
-        "id": f"NATIVE_FILTER-{target.uid(f'filter/{name}')}",
-        "name": name,
-        "description": "",
-        "type": "NATIVE_FILTER",
+        **named,
         "filterType": "filter_select" if column else "filter_time",
         "targets": [values],
         "controlValues": {"enableEmptyFilter": False, "multiSelect": True, "searchAllOptions": False},

@@ -1,4 +1,4 @@
-"""The charts of Superset's bundle: what its editor in the browser would save; it must not know the dashboard."""
+"""The charts of Superset's bundle: what its editor in the browser would save."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a BI tool finds the database, and as whom it reads; it must not know the tools, and holds no password."""
+"""Where a BI tool finds the database, and as whom it reads."""
 
 from __future__ import annotations
 
