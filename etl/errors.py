@@ -1,35 +1,4 @@
-"""Every error a user can meet, as one tree.
-
-::
-
-    Vb365EtlError                  exit code
-    ├── UsageError                 2  the command line asks for something that makes no sense
-    ├── ConfigurationError         4  a setting, a secret, an identity
-    │   ├── SecretError            4  a secret cannot be read
-    │   ├── UnknownVersion         4  a version of the API that this program does not know
-    │   ├── NothingToRead          4  the API version has none of the streams that are to be read
-    │   └── IdentityError          4  the server is not the one the settings say it is
-    ├── SourceError                1  a VB365 server
-    │   ├── SignInError            4  it refused the account
-    │   ├── VersionNotServed       4  it does not serve the configured API version
-    │   ├── Unreachable            1  no connection: name, port, network, timeout
-    │   ├── CertificateRefused     1  its certificate is not the trusted one
-    │   ├── AccessDenied           1  403: the account may not read this
-    │   ├── NotFound               1  404 with the API's own error document
-    │   ├── ServerFailed           1  429 or 5xx, still after all retries
-    │   ├── ForeignOrigin          1  a link or redirect leads away from the configured server
-    │   ├── BadResponse            1  an answer that is not what the API promises (HTML, cut off, no JSON)
-    │   ├── DocumentRejected       3  one document could not be read; the others were
-    │   ├── PagesShifted           3  the pages of a list moved while they were read, twice in a row
-    │   └── MassRemovalRefused     3  so much is missing at once that the source is doubted
-    ├── WarehouseError             1  the database
-    │   ├── WarehouseUnreachable   1  no connection, no rights, read-only
-    │   ├── Contended              1  others kept writing the same rows, try after try
-    │   ├── RevisionMismatch       1  the schema is newer than this program, or needs an upgrade first
-    │   └── LostLock               5  another process took this pass over
-    ├── ExportFailed               1  the folder of an export cannot be written
-    └── Locked                     5  another process works on the same server or database
-"""
+"""Every error a user can meet, as one tree, each with its exit code; the parent's where it names none."""
 
 from __future__ import annotations
 

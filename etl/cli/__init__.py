@@ -28,15 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - told below, where it happened with --debug
         if "--debug" in arguments:
-            _print_traceback()
+            import traceback
+
+            from etl.log import redact
+
+            sys.stderr.write(redact(traceback.format_exc()))  # an exception's text may hold secrets
         print_error(unexpected(error), WHERE_IT_HAPPENED)
         sys.exit(1)
-
-
-def _print_traceback() -> None:
-    """Print where it happened, without the secrets that an exception's text may hold."""
-    import traceback
-
-    from etl.log import redact
-
-    sys.stderr.write(redact(traceback.format_exc()))

@@ -5,23 +5,14 @@ This file must stay quick to import: heavy modules are imported inside the comma
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 import etl
 from etl.cli import check, connect, database, demo, explain, export, jobs, rejected, service, setup, status, sync
 from etl.cli.options import Common
-
-
-class LogFormat(StrEnum):
-    """How a line of the log looks."""
-
-    TEXT = "text"
-    JSON = "json"
-
 
 app = typer.Typer(
     help="Keep a SQL database in step with Veeam Backup for Microsoft 365 servers, with the history of every job.",
@@ -43,22 +34,17 @@ def _print_version(wanted: bool) -> None:
 def _common(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The settings file.")] = None,
-    log_format: Annotated[LogFormat, typer.Option(help="How the log on stderr is written.")] = LogFormat.TEXT,
+    log_format: Annotated[Literal["text", "json"], typer.Option(help="How the log on stderr is written.")] = "text",
     debug: Annotated[bool, typer.Option("--debug", help="Log more; show where an unexpected error happened.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    context.obj = Common(config, log_format.value, debug)
+    context.obj = Common(config, log_format, debug)
 
 
-app.command()(demo.demo)
-app.command()(setup.init)
-app.command()(check.check)
-app.command()(sync.sync)
-app.command()(service.run)
-app.command()(jobs.jobs)
-app.command()(jobs.history)
+for command in (demo.demo, setup.init, check.check, sync.sync, service.run, jobs.jobs, jobs.history):
+    app.command()(command)
 app.command()(explain.explain)
 app.command()(status.status)
 app.command(context_settings={"allow_extra_args": True})(export.export)  # --tables takes many names

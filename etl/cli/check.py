@@ -1,4 +1,4 @@
-"""The command that tries everything a pass needs and says what to do; it must not know how a pass works."""
+"""The command that tries everything a pass needs and says what to do."""
 
 from __future__ import annotations
 
@@ -11,20 +11,10 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import typer
 
-from etl.cli.options import Config, Json, open_settings
-from etl.cli.output import print_json, print_table
-from etl.errors import (
-    AccessDenied,
-    CertificateRefused,
-    ConfigurationError,
-    DocumentRejected,
-    NotFound,
-    SecretError,
-    SignInError,
-    Vb365EtlError,
-    VersionNotServed,
-    worst,
-)
+from etl import errors
+from etl.cli.options import Config, Json, open_engine, open_settings
+from etl.cli.output import print_rows
+from etl.errors import AccessDenied, NotFound, Vb365EtlError, worst
 from etl.extract.versions import nothing_to_read
 
 if TYPE_CHECKING:
@@ -32,25 +22,12 @@ if TYPE_CHECKING:
     from etl.extract.client import Vb365Client
     from etl.transform.records import Schedule
 
-_PARTIAL = DocumentRejected.exit_code
 # Jobs whose next run is looked at, and the zones to name first where several fit.
 _SAMPLES = 100
 _WELL_KNOWN_ZONES = (
-    "UTC",
-    "Europe/London",
-    "Europe/Berlin",
-    "Europe/Helsinki",
-    "America/New_York",
-    "America/Chicago",
-    "America/Denver",
-    "America/Los_Angeles",
-    "America/Sao_Paulo",
-    "Asia/Dubai",
-    "Asia/Kolkata",
-    "Asia/Singapore",
-    "Asia/Tokyo",
-    "Australia/Sydney",
-    "Pacific/Auckland",
+    "UTC Europe/London Europe/Berlin Europe/Helsinki America/New_York America/Chicago America/Denver"
+    " America/Los_Angeles America/Sao_Paulo Asia/Dubai Asia/Kolkata Asia/Singapore Asia/Tokyo Australia/Sydney"
+    " Pacific/Auckland"
 )
 
 # What follows if an account may not read a stream.
@@ -65,10 +42,10 @@ _WITHOUT: dict[str, str] = {
 }
 
 _STEPS: dict[type[Vb365EtlError], str] = {
-    SecretError: "password",
-    CertificateRefused: "certificate",
-    VersionNotServed: "version",
-    SignInError: "sign-in",
+    errors.SecretError: "password",
+    errors.CertificateRefused: "certificate",
+    errors.VersionNotServed: "version",
+    errors.SignInError: "sign-in",
 }
 
 
@@ -88,11 +65,8 @@ def check(context: typer.Context, json: Json = False, config: Config = None) -> 
     """Try settings, database and every server: connection, version, sign-in, what may be read, the time zone."""
     settings = open_settings(context, config)
     checks = list(_checks(settings))
-    if json:
-        print_json([asdict(each) for each in checks])
-    else:
-        columns = ("subject", "check", "result", "detail", "what_to_do")
-        print_table("Checks", columns, [asdict(each) for each in checks], settings.reporting_zone)
+    rows = [asdict(each) for each in checks]
+    print_rows("Checks", "subject check result detail what_to_do", rows, settings.reporting_zone, json=json)
     raise typer.Exit(worst([each.exit_code for each in checks]))
 
 
@@ -100,16 +74,17 @@ def _checks(settings: Settings) -> Iterator[Check]:
     yield Check("settings", "read", "ok", str(settings.path or "defaults and environment"))
     yield from _database(settings)
     if not settings.servers:
-        yield Check("servers", "configured", "failed", "none", "add a [[servers]] block", ConfigurationError.exit_code)
+        hint = "add a [[servers]] block"
+        yield _failed("servers", "configured", errors.ConfigurationError("none", hint=hint))
     for server in settings.servers:
         yield from _server(server, settings)
 
 
 def _database(settings: Settings) -> Iterator[Check]:
-    from etl.warehouse import engine, schema
+    from etl.warehouse import schema
 
     try:
-        opened = engine.open_engine(settings.database.connection_url())
+        opened = open_engine(settings)
         revision = schema.current_revision(opened)
         yield Check("database", "connection", "ok", settings.database.url)
         if revision is None:
@@ -133,11 +108,9 @@ def _server(server: ServerSettings, settings: Settings) -> Iterator[Check]:
             yield Check(subject, "version", "ok", str(client.api_version))
             yield Check(subject, "sign-in", "ok", server.username or "")
             instance = client.service_instance
-            if instance:
-                yield Check(subject, "installation", "ok", f"{instance.installation_id} ({instance.product_version})")
-            else:
-                detail = "not told to this account; the server is known by its name only"
-                yield Check(subject, "installation", "ok", detail)
+            unknown = "not told to this account; the server is known by its name only"
+            known = f"{instance.installation_id} ({instance.product_version})" if instance else unknown
+            yield Check(subject, "installation", "ok", known)
             readable = []
             streams = [stream for stream in server.streams if client.api_version.serves(stream)]
             if not streams:
@@ -174,7 +147,7 @@ def _may_read(subject: str, stream: str, client: Vb365Client) -> Check:
         if stream == "jobs":
             return Check(subject, check, "failed", detail, what_to_do, error.exit_code)
         what_to_do += f", or leave {stream} out of the streams of this server"
-        return Check(subject, check, "failed", detail, what_to_do, _PARTIAL)
+        return Check(subject, check, "failed", detail, what_to_do, errors.DocumentRejected.exit_code)
     except Vb365EtlError as error:
         return _failed(subject, check, error)
     return Check(subject, check, "ok", "")
@@ -206,7 +179,7 @@ def _time_zone(subject: str, server: ServerSettings, client: Vb365Client, report
     from etl.derive.timetable import implied_zones
 
     planned = list(islice(_planned_jobs(client), _SAMPLES))
-    preferred = [server.timezone or reporting_zone.key, reporting_zone.key, *_WELL_KNOWN_ZONES]
+    preferred = [server.timezone or reporting_zone.key, reporting_zone.key, *_WELL_KNOWN_ZONES.split()]
     fits = implied_zones(planned, list(dict.fromkeys([*preferred, *sorted(available_timezones())])))
     if not fits:
         return Check(subject, "time zone", "ok", f"{server.timezone or 'not set'}; no scheduled job tells it")

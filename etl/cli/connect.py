@@ -1,55 +1,39 @@
-"""The command that writes starter files for a BI tool; it must not know what is in them."""
+"""The command that writes starter files for a BI tool."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from etl.cli.options import Config, Json, open_settings
 from etl.cli.output import print_json
 
-
-class Tool(StrEnum):
-    """A BI tool that there are files for."""
-
-    POWERBI = "powerbi"
-    SUPERSET = "superset"
-    GRAFANA = "grafana"
-
-
 READER = "vb365_reader"
 
 _NEXT_STEPS = {
-    Tool.POWERBI: "open it in Power BI Desktop, sign in as {reader} (tab Database), and pick the rpt_... views",
-    Tool.SUPERSET: "in Superset, Dashboards > Import dashboards; it asks for the password of {reader}",
-    Tool.GRAFANA: (
+    "powerbi": "open it in Power BI Desktop, sign in as {reader} (tab Database), and pick the rpt_... views",
+    "superset": "in Superset, Dashboards > Import dashboards; it asks for the password of {reader}",
+    "grafana": (
         "copy the .yaml into Grafana's provisioning/datasources, set VB365_READER_PASSWORD in Grafana's environment,"
         " restart it, then Dashboards > New > Import the .json"
     ),
 }
 _NEXT_STEPS_ON_SQLITE = {
-    Tool.POWERBI: "install the SQLite ODBC driver, then open it in Power BI Desktop (tab Default or Custom)",
-    Tool.SUPERSET: (
-        "set PREVENT_UNSAFE_DB_CONNECTIONS = False in superset_config.py, then Dashboards > Import dashboards"
-    ),
+    "powerbi": "install the SQLite ODBC driver, then open it in Power BI Desktop (tab Default or Custom)",
+    "superset": "set PREVENT_UNSAFE_DB_CONNECTIONS = False in superset_config.py, then Dashboards > Import dashboards",
 }
 
 
 def connect(
     context: typer.Context,
-    tool: Annotated[Tool, typer.Argument(help="The tool.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write to.")] = Path(),
-    reader: Annotated[
-        str, typer.Option("--reader", metavar="ROLE", help="The account that the tool signs in with.")
-    ] = READER,
+    tool: Annotated[Literal["powerbi", "superset", "grafana"], typer.Argument(help="The tool.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.")] = Path(),
+    reader: Annotated[str, typer.Option(metavar="ROLE", help="The account that the tool signs in with.")] = READER,
     host: Annotated[
         str | None,
-        typer.Option(
-            "--host", metavar="HOST", help="The database's host as the tool knows it. Default: as configured."
-        ),
+        typer.Option(metavar="HOST", help="The database's host as the tool knows it. Default: as configured."),
     ] = None,
     json: Json = False,
     config: Config = None,
@@ -63,12 +47,12 @@ def connect(
     from etl.report.connect.target import target_of
 
     target = target_of(make_url(settings.database.url), reader, host)
-    files = {Tool.POWERBI: powerbi.files, Tool.SUPERSET: superset.files, Tool.GRAFANA: grafana.files}[tool]
+    files = {"powerbi": powerbi.files, "superset": superset.files, "grafana": grafana.files}[tool]
     paths = write_files(out, files(target))
     steps = _NEXT_STEPS_ON_SQLITE if target.kind == "sqlite" else _NEXT_STEPS
     step = steps[tool].format(reader=reader)
     if json:
-        print_json([{"tool": tool.value, "path": str(path), "next_step": step} for path in paths])
+        print_json([{"tool": tool, "path": str(path), "next_step": step} for path in paths])
         return
     for path in paths:
         typer.echo(f"wrote {path}")

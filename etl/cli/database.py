@@ -1,4 +1,4 @@
-"""The commands around the schema of the database; they must not know its tables."""
+"""The commands around the schema of the database."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from etl.cli.options import Config, Json, open_database, open_settings, warn_of_views
-from etl.cli.output import print_json, print_table, print_warning, printable, progress
+from etl.cli.options import Config, Json, open_database, open_engine, open_settings, warn_of_views
+from etl.cli.output import print_json, print_rows, print_table, print_warning, printable, progress
 from etl.errors import UsageError
 
-_ENTRY = ("column_name", "unit", "meaning")
+_ENTRY = "column_name unit meaning"
 
 app = typer.Typer(help="Upgrade the database's schema, or show where it stands.", no_args_is_help=True)
 
@@ -18,18 +18,17 @@ app = typer.Typer(help="Upgrade the database's schema, or show where it stands."
 @app.command()
 def upgrade(context: typer.Context, json: Json = False, config: Config = None) -> None:
     """Bring the schema up to date; an empty database gets its tables."""
-    from etl.warehouse import engine, schema
+    from etl.warehouse import schema
 
-    opened = engine.open_engine(open_settings(context, config).database.connection_url())
+    opened = open_engine(open_settings(context, config))
     before = schema.current_revision(opened)
     is_changed = schema.upgrade(opened)
     after = schema.current_revision(opened)
     if json:
         print_json({"before": before, "after": after, "is_changed": is_changed})
     elif is_changed:
-        typer.echo(
-            f"upgraded from {before or 'empty'} to {after}" if before != after else f"views made again at {after}"
-        )
+        from_to = f"upgraded from {before or 'empty'} to {after}"
+        typer.echo(from_to if before != after else f"views made again at {after}")
     else:
         typer.echo(f"up to date at {after}")
 
@@ -37,10 +36,9 @@ def upgrade(context: typer.Context, json: Json = False, config: Config = None) -
 @app.command()
 def current(context: typer.Context, json: Json = False, config: Config = None) -> None:
     """Show the revision of the schema, and the one that this program needs."""
-    from etl.warehouse import engine, schema
+    from etl.warehouse import schema
 
-    opened = engine.open_engine(open_settings(context, config).database.connection_url())
-    revision = schema.current_revision(opened)
+    revision = schema.current_revision(open_engine(open_settings(context, config)))
     if json:
         print_json({"current": revision, "head": schema.HEAD_REVISION, "is_current": revision == schema.HEAD_REVISION})
     else:
@@ -51,7 +49,7 @@ def current(context: typer.Context, json: Json = False, config: Config = None) -
 def rebuild(
     context: typer.Context,
     timezone: Annotated[
-        str | None, typer.Option("--timezone", metavar="ZONE", help="Cut days in this zone from now on (IANA name).")
+        str | None, typer.Option(metavar="ZONE", help="Cut days in this zone from now on (IANA name).")
     ] = None,
     json: Json = False,
     config: Config = None,
@@ -90,7 +88,6 @@ def grant_reader(
     password: Annotated[
         str | None,
         typer.Option(
-            "--password",
             metavar="REF",
             help="Where the password of an account that is made stands: env:NAME, file:/path, keyring:service/name.",
         ),
@@ -100,25 +97,18 @@ def grant_reader(
 ) -> None:
     """Let an account read the views and tables of the reports and nothing else, now and after upgrades."""
     from etl.load.ledger import system_clock
-    from etl.warehouse import engine
     from etl.warehouse.access import readers
 
     settings = open_settings(context, config)
     secret = _password(password)
-    readers.assert_has_accounts(engine.open_engine(settings.database.connection_url()))
+    readers.assert_has_accounts(open_engine(settings))
     reader = readers.grant_reader(open_database(settings), role, secret, system_clock())
     notes = [reader.next_step] if reader.next_step else []
     if secret is not None and not reader.is_created:
         notes.append("it was there already and keeps its password")
     if json:
-        print_json(
-            {
-                "account": reader.account,
-                "is_created": reader.is_created,
-                "warnings": reader.warnings,
-                "next_steps": notes,
-            }
-        )
+        account = {"account": reader.account, "is_created": reader.is_created}
+        print_json({**account, "warnings": reader.warnings, "next_steps": notes})
         return
     for warning in reader.warnings:
         print_warning(warning)
@@ -144,9 +134,9 @@ def _password(reference: str | None) -> str | None:
 @app.command()
 def check(context: typer.Context, json: Json = False, config: Config = None) -> None:
     """Succeed if the schema is the one that this program needs, else say what to do."""
-    from etl.warehouse import engine, schema
+    from etl.warehouse import schema
 
-    opened = engine.open_engine(open_settings(context, config).database.connection_url())
+    opened = open_engine(open_settings(context, config))
     schema.assert_current(opened)
     warn_of_views(opened)
     if json:
@@ -176,9 +166,7 @@ def dictionary(
             guess = nearest(name, known)
             raise UsageError(f"there is no table or view {name!r}{guess}", hint="see: vb365-etl db dictionary")
         found = [each for each in found if each["object_name"] == name.strip().lower()]
-    if json:
-        print_json(found)
-    elif name is None:
-        print_table("Data dictionary", ("object_name", *_ENTRY), found, settings.reporting_zone)
+    if name is None or json:
+        print_rows("Data dictionary", f"object_name {_ENTRY}", found, settings.reporting_zone, json=json)
     else:
         print_table(f"{found[0]['object_name']}: {found[0]['grain']}", _ENTRY, found[1:], settings.reporting_zone)

@@ -1,7 +1,4 @@
-"""The demo: weeks of a simulated server's life, read pass by pass into a database of its own, in seconds.
-
-It must not know how a pass works; it only moves the server's clock.
-"""
+"""The demo: weeks of a simulated server's life, read pass by pass into a database of its own, in seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etl.cli.options import Json, open_log
+from etl.cli.options import Json, open_engine, open_log
 from etl.cli.output import Row, print_json, print_table, progress
 from etl.errors import UsageError, Vb365EtlError
 
@@ -85,20 +82,15 @@ def demo(
     begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(weeks=weeks)
     world = World(_SEED, jobs=jobs, copy_jobs=jobs // 10, start=begin)
     with SimulatedServer(world, clock="simulated") as simulated:
-        server = ServerSettings(
-            name="demo",
-            url=simulated.url,
-            username=simulated.username,
-            password=simulated.password,
-            timezone=world.zone.key,
-        )
+        account = {"username": simulated.username, "password": simulated.password}
+        server = ServerSettings(name="demo", url=simulated.url, timezone=world.zone.key, **account)
         _play(engine, settings, server, world, timedelta(weeks=weeks))
     results = {title: _select(engine, select) for title, select in SELECTS.items()}
     if json:
         print_json(results)
         return
     for title, rows in results.items():
-        print_table(title, list(rows[0]) if rows else [], rows, settings.reporting_zone)
+        print_table(title, " ".join(rows[0]) if rows else "", rows, settings.reporting_zone)
     _write_settings(settings)
     _where_to_look(settings, results)
 
@@ -116,15 +108,14 @@ def _settings(url: str) -> Settings:
 
 
 def _empty_database(settings: Settings, *, is_own_file: bool) -> Engine:
-    from etl.warehouse import engine, schema
+    from etl.warehouse import schema
 
     if SETTINGS_FILE.exists() and not SETTINGS_FILE.read_text("utf-8", "replace").startswith(_SETTINGS_HEAD):
-        raise UsageError(
-            "this was not written by a demo; it stays as it is", where=str(SETTINGS_FILE), hint="move it away"
-        )
+        what = "this was not written by a demo; it stays as it is"
+        raise UsageError(what, where=str(SETTINGS_FILE), hint="move it away")
     if is_own_file:
         _start_over(FILE)
-    opened = engine.open_engine(settings.database.connection_url())
+    opened = open_engine(settings)
     if schema.current_revision(opened) is not None:
         hint = "name an empty one; the demo does not mix its jobs with yours"
         raise UsageError("the database is in use", where=f"database {settings.database.url}", hint=hint)
@@ -156,14 +147,13 @@ def _play(engine: Engine, settings: Settings, server: Any, world: World, duratio
 
     begin, end, story = world.now, world.now + duration, _story(world)
     steps = -(-duration // STEP)
+    options = pipeline.SyncOptions(triggered_by="demo")
     with progress() as report:
         while world.now < end:
             world.advance(min(STEP, end - world.now))
             while story and world.now >= begin + story[0][0] * duration:
                 story.pop(0)[1]()
-            result = pipeline.sync(
-                engine, settings, server, pipeline.SyncOptions(triggered_by="demo"), lambda: world.now
-            )
+            result = pipeline.sync(engine, settings, server, options, lambda: world.now)
             if result.exit_code:
                 raise Vb365EtlError(f"a pass ended {result.status}: {result.error_message}", where="the demo")
             if report:
@@ -174,14 +164,8 @@ def _story(world: World) -> list[tuple[float, Callable[[], object]]]:
     """Tell what administrators do meanwhile, each at its share of the time."""
     first, second, third, fourth, fifth, sixth, seventh, eighth = world.job_uids()[:8]
     not_on_sundays = "0" * 24 + "1" * 144
-    nightly: dict[str, Any] = {
-        "is_enabled": True,
-        "schedule_type": "Daily",
-        "daily_type": "Everyday",
-        "daily_time": "20:00:00",
-        "periodically_every": None,
-        "offset_minutes": None,
-    }
+    daily = {"schedule_type": "Daily", "daily_type": "Everyday"}
+    nightly: dict[str, Any] = {**daily, "daily_time": "20:00:00", "periodically_every": None, "offset_minutes": None}
 
     def bad_night() -> None:
         for uid in (first, fourth, fifth):
@@ -197,12 +181,12 @@ def _story(world: World) -> list[tuple[float, Callable[[], object]]]:
             world.enable_job(uid)
 
     return [
-        (0.08, lambda: world.edit_job(first, schedule_type="Daily", daily_type="Everyday", daily_time="22:30:00")),
+        (0.08, lambda: world.edit_job(first, **daily, daily_time="22:30:00")),
         (0.15, lambda: world.edit_job(second, description="Includes the board's mailboxes since the audit")),
         (0.22, lambda: world.disable_job(third)),
         (0.30, bad_night),
         (0.31, lambda: world.edit_job(fourth, is_retry_enabled=True, retry_limit=5, retry_wait_minutes=15)),
-        (0.38, lambda: world.add_job(name="New branch office", **nightly)),
+        (0.38, lambda: world.add_job(name="New branch office", is_enabled=True, **nightly)),
         (0.45, lambda: world.enable_job(third)),
         (0.50, lambda: world.delete_job(sixth)),
         (0.55, lambda: world.edit_job(fifth, is_window_enabled=True, window=not_on_sundays, window_minute_offset=60)),
@@ -219,12 +203,11 @@ def _story(world: World) -> list[tuple[float, Callable[[], object]]]:
 def _select(engine: Engine, select: str) -> list[Row]:
     from sqlalchemy import text
 
-    from etl.warehouse.engine import reading
+    from etl.report.queries import rows_of
     from etl.warehouse.types import UtcDateTime
 
     instants = {name: UtcDateTime() for name in ("detected_at", "last_missed_at") if name in select}
-    with reading(engine) as connection:
-        return [dict(row) for row in connection.execute(text(select).columns(**instants)).mappings()]
+    return list(rows_of(engine, text(select).columns(**instants)))
 
 
 def _write_settings(settings: Settings) -> None:

@@ -11,7 +11,7 @@ from etl.cli.options import Config, Json, open_database, open_settings, parse_wh
 from etl.cli.output import print_json, print_warning, printable
 
 if TYPE_CHECKING:
-    from datetime import date, datetime, timedelta
+    from datetime import date, datetime
     from zoneinfo import ZoneInfo
 
     from etl.report.explain import Explained
@@ -47,7 +47,10 @@ def explain(
         print_json([each.row for each in starts])
         return
     for each in starts:
-        typer.echo(printable(f"{found.name} on {found.server_name}: {_headline(each, zone)}"))
+        row, outcome = each.stored, each.stored["outcome"].replace("_", " ")
+        local = f", {row['expected_local']:%Y-%m-%d %H:%M:%S} on the server's clock" if row["expected_local"] else ""
+        start = f"start of {_shown(row['expected_at'], zone)}{local}: {outcome}"
+        typer.echo(printable(f"{found.name} on {found.server_name}: {start}"))
         for what, detail in _lines(each, zone):
             typer.echo(printable(f"  {what:<13} {detail}"))
     typer.echo(f"times in {zone.key}")
@@ -62,14 +65,8 @@ def _when(text: str, zone: ZoneInfo) -> date | datetime:
         return parse_when(text, zone)
 
 
-def _headline(each: Explained, zone: ZoneInfo) -> str:
-    row = each.stored
-    local = f", {row['expected_local']:%Y-%m-%d %H:%M:%S} on the server's clock" if row["expected_local"] else ""
-    outcome = row["outcome"].replace("_", " ")
-    return f"start of {_shown(row['expected_at'], zone)}{local}: {outcome}"
-
-
 def _lines(each: Explained, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
+    from etl.derive.expected import in_words as span_in_words
     from etl.transform.normal_form import in_words
 
     row, judged = each.row, each.judgement
@@ -84,7 +81,7 @@ def _lines(each: Explained, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
     announced = ", announced by the server as nextRun" if row["basis"] == "next_run" else ""
     words = in_words(definition.schedule)
     yield "promise", f"by schedule: {words}{announced}" if judged.promise == "schedule" else "by nextRun of the server"
-    yield "grace", f"{_span(grace)}, until {_shown(row['expected_at'] + grace, zone)}"
+    yield "grace", f"{span_in_words(grace)}, until {_shown(row['expected_at'] + grace, zone)}"
     for place, run in enumerate(row["runs"]):
         yield "" if place else "runs near it", _run(run, zone)
     if not row["runs"]:
@@ -107,9 +104,3 @@ def _run(run: dict[str, Any], zone: ZoneInfo) -> str:
 
 def _shown(at: datetime, zone: ZoneInfo) -> str:
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
-
-
-def _span(span: timedelta) -> str:
-    from etl.derive.expected import in_words
-
-    return in_words(span)

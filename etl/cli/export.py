@@ -1,25 +1,15 @@
-"""The command that writes the database into files for a lake; it must not know how a file is written."""
+"""The command that writes the database into files for a lake."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from etl.cli.options import Config, Json, open_database, open_settings, parse_when
-from etl.cli.output import print_json, print_table, progress
+from etl.cli.output import print_rows, progress
 from etl.errors import UsageError
-
-_COLUMNS = ("table", "files", "files_written", "rows", "bytes")
-
-
-class FileFormat(StrEnum):
-    """What the files are."""
-
-    PARQUET = "parquet"
-    CSV = "csv"
 
 
 def export(
@@ -27,13 +17,12 @@ def export(
     out: Annotated[
         Path,
         typer.Option(
-            "--out",
             metavar="DIR",
             help="The folder: new, empty, or with an export in it, of which only files that differ are replaced.",
         ),
     ],
     file_format: Annotated[
-        FileFormat,
+        Literal["parquet", "csv"],
         typer.Option(
             "--format",
             help="Parquet needs pyarrow: the extra 'parquet'. In CSV a text that begins with = + - @, a tab or a "
@@ -44,7 +33,6 @@ def export(
     tables: Annotated[
         list[str] | None,
         typer.Option(
-            "--tables",
             metavar="NAME ...",
             help="Which tables and views. Default: all tables, without documents as the server sent them and fields "
             "not known yet; and what the folder holds already.",
@@ -53,7 +41,6 @@ def export(
     since: Annotated[
         str | None,
         typer.Option(
-            "--since",
             metavar="WHEN",
             help="Leave alone the months before the one of this ISO date or time (without a zone: the reporting "
             "zone). Default: every month is compared, so that nothing is missed.",
@@ -71,19 +58,15 @@ def export(
     when = parse_when(since, zone) if since is not None else None
     engine = open_database(settings)
     with progress() as shown:
-        rows = report.export(engine, out, file_format.value, zone, names=names, since=when, report=shown)
-    if json:
-        print_json(rows)
-        return
+        rows = report.export(engine, out, file_format, zone, names=names, since=when, report=shown)
     written = sum(row["files_written"] for row in rows)
-    print_table(f"{written} files written into {out}", _COLUMNS, rows, zone)
+    print_rows(f"{written} files written into {out}", "table files files_written rows bytes", rows, zone, json=json)
 
 
 def _names(tables: list[str], more_tables: list[str]) -> list[str]:
     """Put together ``--tables a b``, ``--tables a --tables b`` and ``--tables a,b``."""
     if more_tables and not tables:
-        raise UsageError(
-            f"{more_tables[0]!r} is not expected here", hint="name tables and views with --tables NAME ..."
-        )
+        hint = "name tables and views with --tables NAME ..."
+        raise UsageError(f"{more_tables[0]!r} is not expected here", hint=hint)
     names = [name.strip() for each in (*tables, *more_tables) for name in each.split(",")]
     return [name.encode("utf-8", "replace").decode() for name in names]

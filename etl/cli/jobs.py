@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -10,17 +11,7 @@ import typer
 from etl.cli.options import Config, Json, open_database, open_settings, parse_when
 from etl.cli.output import print_json, print_table
 
-_JOB_COLUMNS = (
-    "server_name",
-    "job_name",
-    "is_enabled",
-    "schedule_text",
-    "last_status",
-    "last_run_at",
-    "next_run_at",
-    "job_version_number",
-)
-_TIMELINE_COLUMNS = ("at", "what", "detail", "until")
+_COLUMNS = "server_name job_name is_enabled schedule_text last_status last_run_at next_run_at job_version_number"
 
 
 def jobs(
@@ -28,7 +19,6 @@ def jobs(
     as_of: Annotated[
         str | None,
         typer.Option(
-            "--as-of",
             metavar="WHEN",
             help="Show the jobs as they were then: an ISO date (the start of that day) or time; "
             "without a zone it is meant in the reporting zone.",
@@ -47,7 +37,7 @@ def jobs(
         print_json(rows)
         return
     title = f"{len(rows)} jobs as of {when.astimezone(settings.reporting_zone)}" if when else f"{len(rows)} jobs"
-    print_table(title, _JOB_COLUMNS, rows, settings.reporting_zone)
+    print_table(title, _COLUMNS, rows, settings.reporting_zone)
 
 
 def history(
@@ -64,8 +54,8 @@ def history(
     found = queries.history(open_database(settings), job)
     if json:
         print_json(found)
-        return
-    print_table(f"History of {job}", _TIMELINE_COLUMNS, _timeline(found), settings.reporting_zone)
+    else:
+        print_table(f"History of {job}", "at what detail until", _timeline(found), settings.reporting_zone)
 
 
 def _timeline(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -75,34 +65,25 @@ def _timeline(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str
     """
     from etl.derive.expected import NOT_SIMPLY_MET
 
-    changes = [
-        {
-            "at": each["detected_at"],
-            "what": each["change_type"],
-            "detail": f"{each['field']}: {each['old_value']} -> {each['new_value']}" if each["field"] else None,
-        }
-        for each in found["changes"]
-    ]
+    def line(at: datetime, what: str, detail: str | None, until: datetime | None = None) -> dict[str, Any]:
+        return {"at": at, "what": what, "detail": detail, "until": until}
+
+    timeline = []
+    for each in found["changes"]:
+        detail = f"{each['field']}: {each['old_value']} -> {each['new_value']}" if each["field"] else None
+        timeline.append(line(each["detected_at"], each["change_type"], detail))
     statuses: list[dict[str, Any]] = []
     for each in found["statuses"]:
         if statuses and (statuses[-1]["detail"], statuses[-1]["until"]) == (each["last_status"], each["valid_from"]):
             statuses[-1]["until"] = each["valid_to"]
         else:
-            line = {"at": each["valid_from"], "what": "status", "detail": each["last_status"]}
-            statuses.append({**line, "until": each["valid_to"]})
-    starts = [
-        {"at": each["expected_at"], "what": each["outcome"].replace("_", " "), "detail": each["reason"]}
-        for each in found["expected"]
-        if each["outcome"] in NOT_SIMPLY_MET
-    ]
-    runs = [
-        {
-            "at": each["first_started_at"],
-            "what": "run",
-            "detail": (each["final_status"] or "not seen to end")
-            + (f", {each['attempts']} attempts" if each["attempts"] > 1 else ""),
-            "until": each["final_ended_at"],
-        }
-        for each in found["runs"]
-    ]
-    return sorted([*changes, *statuses, *starts, *runs], key=lambda each: each["at"])
+            statuses.append(line(each["valid_from"], "status", each["last_status"], each["valid_to"]))
+    timeline += statuses
+    for each in found["expected"]:
+        if each["outcome"] in NOT_SIMPLY_MET:
+            timeline.append(line(each["expected_at"], each["outcome"].replace("_", " "), each["reason"]))
+    for each in found["runs"]:
+        attempts = f", {each['attempts']} attempts" if each["attempts"] > 1 else ""
+        detail = (each["final_status"] or "not seen to end") + attempts
+        timeline.append(line(each["first_started_at"], "run", detail, each["final_ended_at"]))
+    return sorted(timeline, key=lambda each: each["at"])

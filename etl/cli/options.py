@@ -1,4 +1,4 @@
-"""Options that many commands share, and what they open: settings and database; it must not know the commands."""
+"""Options that many commands share, and what they open: settings and database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Config = Annotated[
     Path | None,
     typer.Option(
-        "--config",
         metavar="FILE",
         help="The settings file. Default: ./vb365-etl.toml, then the user's and the system's config folder.",
     ),
@@ -39,34 +38,40 @@ class Common:
     debug: bool = False
 
 
-def open_log(context: typer.Context) -> None:
+def open_log(context: typer.Context) -> Common:
     """Start the log; not done before the command runs, as ``COMMAND --help`` is to answer at once."""
     from etl import log
 
     common = context.find_object(Common) or Common()
     log.configure(common.log_format, debug=common.debug)
+    return common
 
 
 def open_settings(context: typer.Context, config: Path | None) -> Settings:
     """Start the log and read the settings: from the file given after or before the command's name, else as found."""
-    open_log(context)
+    common = open_log(context)
     from etl.config import load_settings
 
-    common = context.find_object(Common) or Common()
     return load_settings(config or common.config)
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Open the database of the settings, whatever stands in it."""
+    from etl.warehouse import engine
+
+    return engine.open_engine(settings.database.connection_url())
 
 
 def open_database(settings: Settings, *, upgrade: bool = False) -> Engine:
     """Open the database of the settings: brought up to date first, or held to be so."""
-    from etl.warehouse import engine, schema
+    from etl.warehouse import schema
 
-    opened = engine.open_engine(settings.database.connection_url())
+    opened = open_engine(settings)
     if upgrade:
         schema.upgrade(opened)
     elif _is_missing(opened) or schema.current_revision(opened) is None:
         hint = "run: vb365-etl sync; or check --config, database.url and the folder you are in"
-        where = f"database {settings.database.url}"
-        raise RevisionMismatch("no pass has filled it yet", where=where, hint=hint)
+        raise RevisionMismatch("no pass has filled it yet", where=f"database {settings.database.url}", hint=hint)
     else:
         schema.assert_current(opened)
     return opened

@@ -1,4 +1,4 @@
-"""How results reach the user: JSON, tables and progress; it must not know where they come from."""
+"""How results reach the user: JSON, tables and progress."""
 
 from __future__ import annotations
 
@@ -7,31 +7,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import typer
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 Row = Mapping[str, Any]
 ReportProgress = Callable[[str, int, int | None], None]
 
 WHERE_IT_HAPPENED = "vb365-etl --debug COMMAND shows where it happened"
 _WIDTH_WITHOUT_TERMINAL = 200
-_RED, _YELLOW, _GREEN = "red", "yellow", "green"
 _COLOURS = {
-    "failed": _RED,
-    "missed": _RED,
-    "error": _RED,
-    "disconnected": _RED,
-    "locked": _RED,
-    "partial": _YELLOW,
-    "warning": _YELLOW,
-    "succeeded": _GREEN,
-    "success": _GREEN,
-    "ok": _GREEN,
+    **dict.fromkeys(("failed", "missed", "error", "disconnected", "locked"), "red"),
+    **dict.fromkeys(("partial", "warning"), "yellow"),
+    **dict.fromkeys(("succeeded", "success", "ok"), "green"),
 }
 
 
@@ -58,20 +47,18 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def print_error(what: str, hint: str | None = None) -> None:
+def print_error(what: str, hint: str | None = None, *, word: str = "error", color: str = "red") -> None:
     """Print an error on stderr, what to do next on a line of its own; no secret, nothing that moves the cursor."""
     from etl.log import redact
 
-    typer.echo(typer.style("error: ", fg="red", bold=True) + printable(redact(what)), err=True)
+    typer.echo(typer.style(f"{word}: ", fg=color, bold=True) + printable(redact(what)), err=True)
     if hint:
         typer.echo(f"  {printable(redact(hint))}", err=True)
 
 
 def print_warning(what: str) -> None:
     """Print on stderr what the user should know; the command goes on."""
-    from etl.log import redact
-
-    typer.echo(typer.style("warning: ", fg="yellow", bold=True) + printable(redact(what)), err=True)
+    print_error(what, word="warning", color="yellow")
 
 
 def unexpected(error: Exception) -> str:
@@ -80,26 +67,36 @@ def unexpected(error: Exception) -> str:
     return f"unexpected {type(error).__name__}: {first[:300]}"
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Row], zone: ZoneInfo) -> None:
-    """Print rows as a table on stdout, instants in this zone; columns are keys, shown as words.
+def print_rows(title: str, columns: str, rows: Sequence[Row], zone: ZoneInfo, *, json: bool) -> None:
+    """Print rows as JSON, with all that they hold, or as a table."""
+    if json:
+        print_json(rows)
+    else:
+        print_table(title, columns, rows, zone)
 
-    A column called ``is_...`` shows yes or no.
+
+def print_table(title: str, columns: str, rows: Sequence[Row], zone: ZoneInfo) -> None:
+    """Print rows as a table on stdout, instants in this zone.
+
+    ``columns`` are keys with blanks between, shown as words. A column called ``is_...`` shows yes or no.
     """
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
-    for column in columns:
+    names = columns.split()
+    for column in names:
         numeric = bool(rows) and all(_is_number(row.get(column)) for row in rows)
         is_instant = any(isinstance(row.get(column), datetime) for row in rows)
         justify: Literal["left", "right"] = "right" if numeric and not column.startswith("is_") else "left"
         table.add_column(column.replace("_", " "), justify=justify, overflow="fold", no_wrap=is_instant)
     for row in rows:
-        cells = [_cell(column, row.get(column), zone) for column in columns]
+        cells = [_cell(column, row.get(column), zone) for column in names]
         table.add_row(*(Text(cell, style=_COLOURS.get(cell.lower(), "")) for cell in cells))
-    if any(isinstance(row.get(column), datetime) for row in rows for column in columns):
+    if any(isinstance(row.get(column), datetime) for row in rows for column in names):
         table.caption, table.caption_justify = f"times in {zone.key}", "left"
-    _console().print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False).print(table)
 
 
 def _is_number(value: object) -> bool:
@@ -119,12 +116,6 @@ def _cell(column: str, value: object, zone: ZoneInfo) -> str:
 def printable(text: str) -> str:
     """Replace what a terminal would obey (escapes, carriage returns, text direction); lines stay."""
     return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False)
 
 
 @contextmanager

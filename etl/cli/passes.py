@@ -1,29 +1,18 @@
-"""Passes as the commands run and show them: several servers, their progress, their results and the exit code.
-
-This file must not know how a pass works.
-"""
+"""Passes as the commands run and show them: several servers, their progress, their results and the exit code."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import typer
 
 from etl import log
-from etl.cli.output import (
-    WHERE_IT_HAPPENED,
-    ReportProgress,
-    Row,
-    print_error,
-    print_json,
-    print_table,
-    progress,
-    unexpected,
-)
+from etl.cli import output
+from etl.cli.output import ReportProgress, Row
 from etl.errors import Locked, Vb365EtlError, worst
 
 if TYPE_CHECKING:
@@ -35,7 +24,7 @@ if TYPE_CHECKING:
 
 SERVERS_AT_ONCE = 4
 
-_COLUMNS = ("stream", "status", "seen", "added", "changed", "unchanged", "removed", "rejected", "error_message")
+_COLUMNS = "stream status seen added changed unchanged removed rejected error_message"
 
 
 def passes_at_once(engine: Engine) -> int:
@@ -54,12 +43,10 @@ def sync_servers(
             if report:
                 report(f"{server.name} {stream}", seen, total)
 
-        return attempt(
-            server.name,
-            lambda: pipeline.sync(engine, settings, server, options, progress=report_stream if report else None),
-        )
+        shown = report_stream if report else None
+        return attempt(server.name, lambda: pipeline.sync(engine, settings, server, options, progress=shown))
 
-    with progress() as report, ThreadPoolExecutor(passes_at_once(engine)) as pool:
+    with output.progress() as report, ThreadPoolExecutor(passes_at_once(engine)) as pool:
         return list(pool.map(lambda server: one(server, report), servers))
 
 
@@ -75,55 +62,40 @@ def attempt_each(server_name: str, run: Callable[[], Sequence[SyncResult]]) -> l
     A mistake of ours is one of this server's: the others keep their passes, and their results are shown.
     """
     try:
-        return [as_row(result) for result in run()]
+        return [dataclasses.asdict(result) for result in run()]
     except Vb365EtlError as error:
         return [_failed(server_name, error.kind, str(error), error.exit_code)]
     except Exception as error:  # noqa: BLE001 - told below, where it happened with --debug
         log.get_logger(__name__).debug("unexpected error", server=server_name, exc_info=True)
-        message = f"server {server_name}: {unexpected(error)} ({WHERE_IT_HAPPENED})"
+        message = f"server {server_name}: {output.unexpected(error)} ({output.WHERE_IT_HAPPENED})"
         return [_failed(server_name, type(error).__name__, message, 1)]
 
 
-def as_row(result: SyncResult) -> Row:
-    """Turn a result into plain values, streams included."""
-    return dataclasses.asdict(result)
-
-
 def _failed(server_name: str, error_kind: str, error_message: str, exit_code: int) -> Row:
-    return {
-        "server": server_name,
-        "status": "locked" if exit_code == Locked.exit_code else "failed",
-        "exit_code": exit_code,
-        "sync_run_id": None,
-        "observed_at": None,
-        "api_version": None,
-        "streams": [],
-        "error_kind": error_kind,
-        "error_message": log.redact(error_message),
-        "duration_seconds": None,
-    }
+    status = "locked" if exit_code == Locked.exit_code else "failed"
+    nothing: Row = {"sync_run_id": None, "observed_at": None, "api_version": None, "streams": []}
+    error = {"error_kind": error_kind, "error_message": log.redact(error_message), "duration_seconds": None}
+    return {"server": server_name, "status": status, "exit_code": exit_code, **nothing, **error}
 
 
 def finish(rows: Iterable[Row], *, json: bool, zone: ZoneInfo) -> None:
     """Show the results and end the command with the worst of their exit codes."""
     rows = list(rows)
     if json:
-        print_json(rows)
+        output.print_json(rows)
     for row in rows:
         if not json and row["streams"]:
-            print_table(_title(row), _COLUMNS, row["streams"], zone)
+            output.print_table(_title(row), _COLUMNS, row["streams"], zone)
         elif not json and row["status"] == "succeeded":
             typer.echo(f"{_title(row)}: there was nothing to read")
         if message := row["error_message"]:
             server = f"server {row['server']}"
-            print_error(message if server in message or f"[{row['server']}]" in message else f"{server}: {message}")
+            is_named = server in message or f"[{row['server']}]" in message
+            output.print_error(message if is_named else f"{server}: {message}")
     raise typer.Exit(worst([row["exit_code"] for row in rows]))
 
 
 def _title(row: Row) -> str:
-    facts: list[Any] = [row["status"]]
-    if row["api_version"]:
-        facts.append(row["api_version"])
-    if row["duration_seconds"] is not None:
-        facts.append(f"{row['duration_seconds']:.1f} s")
-    return f"{row['server']}: {', '.join(facts)}"
+    seconds = row["duration_seconds"]
+    facts = (row["status"], row["api_version"], None if seconds is None else f"{seconds:.1f} s")
+    return f"{row['server']}: {', '.join(fact for fact in facts if fact)}"

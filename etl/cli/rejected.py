@@ -1,4 +1,4 @@
-"""The commands around documents that could not be read; they must not know why."""
+"""The commands around documents that could not be read."""
 
 from __future__ import annotations
 
@@ -8,20 +8,11 @@ from typing import Annotated
 import typer
 
 from etl.cli.options import Config, Json, open_database, open_settings
-from etl.cli.output import print_json, print_table
+from etl.cli.output import print_rows
 
 app = typer.Typer(help="Show documents that could not be read, or try them again.", no_args_is_help=True)
 
-_COLUMNS = (
-    "server_name",
-    "stream",
-    "document_uid",
-    "reason",
-    "json_path",
-    "occurrences",
-    "last_seen_at",
-    "resolved_at",
-)
+_COLUMNS = "server_name stream document_uid reason json_path occurrences last_seen_at resolved_at"
 
 
 @app.command("list")
@@ -31,10 +22,7 @@ def list_rejected(context: typer.Context, json: Json = False, config: Config = N
 
     settings = open_settings(context, config)
     rows = queries.rejected(open_database(settings))
-    if json:
-        print_json(rows)
-    else:
-        print_table(f"{len(rows)} rejected documents", _COLUMNS, rows, settings.reporting_zone)
+    print_rows(f"{len(rows)} rejected documents", _COLUMNS, rows, settings.reporting_zone, json=json)
 
 
 @app.command()

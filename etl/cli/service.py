@@ -1,4 +1,4 @@
-"""The commands that keep running: the service and the simulated server; they must not know what a pass does."""
+"""The commands that keep running: the service and the simulated server."""
 
 from __future__ import annotations
 
@@ -34,22 +34,14 @@ def run(context: typer.Context, config: Config = None) -> None:
         def run_pass(server: ServerSettings) -> None:
             row = attempt(server.name, lambda: pipeline.sync(engine, settings, server, options))
             write = logger.info if row["exit_code"] == 0 else logger.warning
-            counts = {
-                word: sum(stream[word] or 0 for stream in row["streams"])
-                for word in ("seen", "added", "changed", "removed", "rejected")
-            }
+            words = ("seen", "added", "changed", "removed", "rejected")
+            counts = {word: sum(stream[word] or 0 for stream in row["streams"]) for word in words}
             error = {key: row[key] for key in ("error_kind", "error_message") if row[key]}
             write("pass ended", server=server.name, status=row["status"], **counts, **error)
 
         with lock(engine, "leader"):
-            scheduler.serve(
-                servers,
-                settings.schedule,
-                settings.reporting_zone,
-                run_pass,
-                passes_at_once=passes_at_once(engine),
-                stop=stop,
-            )
+            schedule, zone = settings.schedule, settings.reporting_zone
+            scheduler.serve(servers, schedule, zone, run_pass, passes_at_once=passes_at_once(engine), stop=stop)
 
 
 def simulate(
@@ -86,7 +78,7 @@ def simulate(
             tls=tls,
             speed=speed,
             history=lasted,
-            say=lambda line: typer.echo(line),
+            say=typer.echo,
         )
     except OSError as error:
         where = f"127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""The command that writes the first settings file; it must not know what the settings do."""
+"""The command that writes the first settings file."""
 
 from __future__ import annotations
 
@@ -62,9 +62,8 @@ def init(
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
     except FileExistsError:
-        raise UsageError(
-            "the file exists; nothing was changed", where=str(path), hint="--force overwrites it"
-        ) from None
+        what = "the file exists; nothing was changed"
+        raise UsageError(what, where=str(path), hint="--force overwrites it") from None
     except OSError as error:
         raise ConfigurationError(f"cannot write: {error.strerror}", where=str(path)) from None
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,17 +15,9 @@ if TYPE_CHECKING:
     from etl.report.status import Alarm
 
 _COLUMNS = (
-    "server_name",
-    "job_name",
-    "state",
-    "last_session_started_at",
-    "last_success_at",
-    "age",
-    "failures_in_a_row",
-    "runs_missed",
-    "next_run_at",
+    "server_name job_name state last_session_started_at last_success_at age failures_in_a_row runs_missed next_run_at"
 )
-_ALARM_COLUMNS = ("server_name", "job_name", "reasons", "state", "last_success_at", "age", "observed_at")
+_ALARM_COLUMNS = "server_name job_name reasons state last_success_at age observed_at"
 
 
 def status(
@@ -32,7 +25,6 @@ def status(
     fail_on: Annotated[
         str | None,
         typer.Option(
-            "--fail-on",
             metavar="WHAT",
             help="Exit with 1 if any job failed, missed a run or is stale: failed,missed,stale=26h,unobserved=2h "
             "(stale: no success for so long before the last observation; unobserved: nobody looked for so long).",
@@ -42,8 +34,6 @@ def status(
     config: Config = None,
 ) -> None:
     """Show how each job stands: its last run, the age of its last success, its failures in a row, its missed runs."""
-    from datetime import UTC, datetime
-
     from etl.report import status as report
 
     alarm = _alarm(fail_on) if fail_on is not None else None

@@ -1,7 +1,8 @@
-"""The command that brings the database in step; it must not know how a pass works."""
+"""The command that brings the database in step."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,7 +93,7 @@ def _version(text: str | None) -> int:
 def _load_file(
     settings: Settings, name: str, path: Path, api_version: int, observed_at: str | None, *, json: bool
 ) -> None:
-    from etl.cli.passes import as_row, finish
+    from etl.cli.passes import finish
     from etl.config import server_name
     from etl.pipeline import load_file
 
@@ -105,4 +106,4 @@ def _load_file(
     when = parse_when(observed_at, settings.reporting_zone) if observed_at is not None else None
     engine = open_database(settings, upgrade=True)
     result = load_file(engine, settings, name, path, api_version, when)
-    finish([as_row(result)], json=json, zone=settings.reporting_zone)
+    finish([asdict(result)], json=json, zone=settings.reporting_zone)

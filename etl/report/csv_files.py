@@ -1,4 +1,4 @@
-"""CSV files of exported rows, safe to open in a spreadsheet; it must not know where the rows come from.
+"""CSV files of exported rows, safe to open in a spreadsheet.
 
 RFC 4180 in UTF-8 with a header. NULL is an empty cell, an empty text is ``""``: the csv module of Python 3.11 cannot
 tell them apart.
@@ -44,21 +44,14 @@ def open_file(path: Path, exported: Exportable) -> Iterator[CsvFile]:
 def _text(value: str) -> str:
     if value.startswith(_FORMULA):
         value = f"'{value}"
-    return _quoted(value) if not value or _NEEDS_QUOTES.search(value) else value
-
-
-def _quoted(value: str) -> str:
-    doubled = value.replace('"', '""')
-    return f'"{doubled}"'
+    return '"' + value.replace('"', '""') + '"' if not value or _NEEDS_QUOTES.search(value) else value
 
 
 _FORMATS: Mapping[Kind, Callable[[Any], str]] = {
     Kind.INSTANT: lambda value: value.isoformat(timespec="microseconds").replace("+00:00", "Z"),
     Kind.LOCAL_TIME: lambda value: value.isoformat(timespec="microseconds"),
     Kind.DAY: lambda value: value.isoformat(),
-    Kind.INT16: str,
-    Kind.INT32: str,
-    Kind.INT64: str,
+    **dict.fromkeys((Kind.INT16, Kind.INT32, Kind.INT64), str),
     Kind.DOUBLE: lambda value: repr(float(value)),
     Kind.TEXT: _text,
     Kind.BYTES: lambda value: value.hex(),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import asdict
-from sqlalchemy import Connection, Engine, Select, select
+from sqlalchemy import Connection, Engine, Executable, select
 
 from etl.derive.calendar import day_bounds, day_of
 from etl.derive.expected import NOT_SIMPLY_MET, OPEN_OUTCOMES, Judgement, judgements
-from etl.derive.horizon import EVER, Horizon, Span
+from etl.derive.horizon import EVER, Horizon, Span, Zones
 from etl.derive.job import JobFacts, needed_since, start_facts
 from etl.derive.runs import Run
 from etl.errors import UsageError
@@ -22,16 +22,6 @@ from etl.warehouse.engine import reading
 from etl.warehouse.tables import expected_run
 
 _SHOWN = 3  # starts that were not simply met, where nobody says which
-_INPUTS = [
-    "version_number",
-    "promise",
-    "grace_seconds",
-    "runs",
-    "covered_from",
-    "covered_to",
-    "observed_before",
-    "observed_after",
-]
 
 
 class Explained(NamedTuple):
@@ -49,22 +39,20 @@ class Explained(NamedTuple):
 
     @property
     def row(self) -> Row:
-        """The columns of expected_run, and the inputs of the verdict."""
+        """The columns of expected_run, and the inputs of the verdict, which are empty without a judgement."""
         judged = self.judgement
-        if judged is None:
-            return {**self.stored, **dict.fromkeys(_INPUTS), "runs": []}
-        begin, end = judged.covered or (EVER, None)
-        inputs = (
-            judged.definition.version_number,
-            judged.promise,
-            int(judged.grace.total_seconds()),
-            [_run_row(each) for each in judged.runs],
-            begin if begin > EVER else None,
-            end,
-            judged.observed_before,
-            judged.observed_after,
-        )
-        return {**self.stored, **dict(zip(_INPUTS, inputs, strict=True))}
+        begin, end = (judged and judged.covered) or (EVER, None)
+        return {
+            **self.stored,
+            "version_number": judged and judged.definition.version_number,
+            "promise": judged and judged.promise,
+            "grace_seconds": judged and int(judged.grace.total_seconds()),
+            "runs": [_run_row(each) for each in judged.runs] if judged else [],
+            "covered_from": begin if begin > EVER else None,
+            "covered_to": end,
+            "observed_before": judged and judged.observed_before,
+            "observed_after": judged and judged.observed_after,
+        }
 
 
 def explain(engine: Engine, name_or_uid: str, when: date | datetime | None = None) -> tuple[FoundJob, list[Explained]]:
@@ -89,7 +77,7 @@ def _chosen(connection: Connection, job_id: int, when: date | datetime | None) -
     of_job = select(expected_run).where(expected_run.c.job_id == job_id)
     first, last = of_job.order_by(expected_run.c.expected_at), of_job.order_by(expected_run.c.expected_at.desc())
 
-    def rows(statement: Select[Any]) -> list[Row]:
+    def rows(statement: Executable) -> list[Row]:
         return [dict(row) for row in connection.execute(statement).mappings()]
 
     if isinstance(when, datetime):
@@ -108,15 +96,11 @@ def _judged(
 ) -> dict[datetime, Judgement]:
     """Judge the starts of a stretch of time again, as far as the loader saw when it did."""
     zones, stream = derived.zones, STREAM_OF_KIND[job.kind]
-    begin = day_bounds(zones.reporting, day_of(first, zones.reporting)).starts_at
-    horizon = Horizon(
-        zones,
-        derived.derived_to,
-        [Span(EVER, derived.covered_to)] if derived.covered_to else [],
-        is_reading_sessions(connection, job.server_id),
-        observations(connection, job.server_id, stream, begin),
-        late_after=derived.late_after,
-    )
+    begin = _day_start(first, zones)
+    covered = [Span(EVER, derived.covered_to)] if derived.covered_to else []
+    is_reading = is_reading_sessions(connection, job.server_id)
+    seen = observations(connection, job.server_id, stream, begin)
+    horizon = Horizon(zones, derived.derived_to, covered, is_reading, seen, late_after=derived.late_after)
     facts = _facts(connection, job, horizon, begin)
     found = judgements(start_facts(facts), horizon, begin, last + timedelta.resolution)
     return {each.row.expected_at: each for each in found}
@@ -131,7 +115,11 @@ def _facts(connection: Connection, job: FoundJob, horizon: Horizon, begin: datet
         if needed >= begin:
             return facts
         read_before = facts.oldest_start
-        begin = day_bounds(horizon.zones.reporting, day_of(needed, horizon.zones.reporting)).starts_at
+        begin = _day_start(needed, horizon.zones)
+
+
+def _day_start(instant: datetime, zones: Zones) -> datetime:
+    return day_bounds(zones.reporting, day_of(instant, zones.reporting)).starts_at
 
 
 def _run_row(run: Run) -> Row:

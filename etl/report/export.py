@@ -1,4 +1,4 @@
-"""An export into files as a story: one snapshot, object by object, month by month; it must not know how it is shown.
+"""An export into files as a story: one snapshot, object by object, month by month.
 
 The rule of what is written. Every month asked for is read, and written anew beside the file that is there; it takes
 the place of that file if a single byte differs, else it is dropped. Nothing is concluded from instants or counts: a
@@ -25,12 +25,13 @@ from sqlalchemy import Connection, Engine, select
 from etl.errors import ConfigurationError
 from etl.report.folder import Folder, open_folder
 from etl.report.objects import Exportable, chosen_objects, default_names, known_objects, month_label
+from etl.report.queries import Row
 from etl.warehouse.engine import snapshot
 from etl.warehouse.tables import server
 
 FileFormat = Literal["parquet", "csv"]
 ReportProgress = Callable[[str, int, int | None], None]
-Row = dict[str, Any]
+Batches = Iterator[tuple[str | None, list[Sequence[Any]]]]
 
 _BATCH = 10_000  # rows in memory at once, beside what a row group of a Parquet file gathers
 
@@ -67,9 +68,8 @@ def export(
         if not names:
             held = [name for name in folder.tables if name in known_objects()]
             chosen = chosen_objects([*default_names(), *held])
-        from_months = {
-            each.name: folder.earliest(each.name, each.month(since, zone) if since else None) for each in chosen
-        }
+        months = {each.name: each.month(since, zone) if since else None for each in chosen}
+        from_months = {name: folder.earliest(name, month) for name, month in months.items()}
         files: dict[str, list[Path]] = {}
         rows: list[Row] = []
         with snapshot(engine) as connection:
@@ -92,29 +92,22 @@ def _observed_at(connection: Connection) -> dict[str, str | None]:
 
 def _read(
     connection: Connection, exported: Exportable, from_month: str | None, report: ReportProgress | None
-) -> Iterator[tuple[str | None, list[Sequence[Any]]]]:
+) -> Batches:
     """Stream the rows in batches, each of one month; an object that is not cut has the month None."""
-    if exported.month_of is None:
+    is_cut = exported.month_of is not None
+    if not is_cut:
         yield None, []  # its file is there without any row, too
     done = 0
     options = {"yield_per": _BATCH}  # a cursor on the server
     for batch in connection.execute(exported.statement(from_month), execution_options=options).partitions():
-        if exported.month_of is None:
-            yield None, list(batch)
-        else:
-            for month, rows in groupby(batch, key=lambda row: month_label(row[-1])):
-                yield month, list(rows)
+        for month, rows in groupby(batch, key=lambda row: month_label(row[-1]) if is_cut else None):
+            yield month, list(rows)
         done += len(batch)
         if report:
             report(exported.name, done, None)
 
 
-def _write(
-    folder: Folder,
-    open_file: OpenFile,
-    exported: Exportable,
-    batches: Iterator[tuple[str | None, list[Sequence[Any]]]],
-) -> tuple[list[Path], Row]:
+def _write(folder: Folder, open_file: OpenFile, exported: Exportable, batches: Batches) -> tuple[list[Path], Row]:
     """Write a file for each month; return all files of the object that are as they should be, and the counts."""
     files: list[Path] = []
     row: Row = {"table": exported.name, "files": 0, "files_written": 0, "rows": 0, "bytes": 0}

@@ -1,4 +1,4 @@
-"""The folder of an export: whose it is, what is in it, how a file gets its final name; it must not know any row.
+"""The folder of an export: whose it is, what is in it, how a file gets its final name.
 
 ::
 
@@ -134,32 +134,29 @@ def open_folder(path: Path, file_format: str) -> Iterator[Folder]:
             finally:
                 _sweep(path)
     except OSError as error:
-        raise ExportFailed(
-            f"it cannot be written ({error.strerror or error})",
-            where=f"folder {path}",
-            hint="give it space and rights, or take another --out, and export again",
-        ) from error
+        what = f"it cannot be written ({error.strerror or error})"
+        hint = "give it space and rights, or take another --out, and export again"
+        raise ExportFailed(what, where=f"folder {path}", hint=hint) from error
 
 
 def _tables_in(path: Path, file_format: str) -> dict[str, dict[str, Any]]:
     """Read the manifest; a folder without one must be empty."""
+    where, other = f"--out {path}", "name a folder that is new or empty"
     if path.exists() and not path.is_dir():
-        raise UsageError("it is not a folder", where=f"--out {path}", hint="name a folder, new or empty")
+        raise UsageError("it is not a folder", where=where, hint="name a folder, new or empty")
     try:
         described = json.loads((path / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
         if path.is_dir() and any(each.name != _LOCK and not each.match(_LEFTOVER) for each in path.iterdir()):
-            what = "it holds files, and no export of this program"
-            raise UsageError(what, where=f"--out {path}", hint="name a folder that is new or empty") from None
+            raise UsageError("it holds files, and no export of this program", where=where, hint=other) from None
         return {}
     except ValueError:
         described = None
     if not isinstance(described, dict) or described.get("program") != _PROGRAM:
-        what = f"its {MANIFEST} is not one that this program wrote"
-        raise UsageError(what, where=f"--out {path}", hint="name a folder that is new or empty")
+        raise UsageError(f"its {MANIFEST} is not one that this program wrote", where=where, hint=other)
     if described["format"] != file_format:
         what, hint = f"it holds an export as {described['format']}", f"name another folder for {file_format}"
-        raise UsageError(what, where=f"--out {path}", hint=hint)
+        raise UsageError(what, where=where, hint=hint)
     tables: dict[str, dict[str, Any]] = described["tables"]
     return tables
 

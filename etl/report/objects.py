@@ -1,4 +1,4 @@
-"""What can be exported: tables and views as named rows of typed columns; it must not know any file format."""
+"""What can be exported: tables and views as named rows of typed columns."""
 
 from __future__ import annotations
 
@@ -7,31 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Date,
-    DateTime,
-    Float,
-    FromClause,
-    Integer,
-    LargeBinary,
-    Numeric,
-    Select,
-    SmallInteger,
-    String,
-    Table,
-    and_,
-    case,
-    func,
-    literal,
-    or_,
-    select,
-)
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import ColumnElement, FromClause, Select, Table, and_, case, func, literal, or_, select, types
 
 from etl.config.values import nearest
 from etl.errors import UsageError
@@ -77,9 +56,8 @@ class Kind(StrEnum):
     BYTES = "bytes"
 
 
-@dataclass(frozen=True, slots=True)
-class ExportedColumn:
-    """One column: its name, kind and meaning."""
+class ExportedColumn(NamedTuple):
+    """One column."""
 
     name: str
     kind: Kind
@@ -112,8 +90,9 @@ class Exportable:
         if from_month is None:
             return statement
         year, month = map(int, from_month.split("-"))
-        is_day = isinstance(self.month_of.type, Date)
-        begins = date(year, month, 1) if is_day else datetime(year, month, 1, tzinfo=UTC)
+        begins = (
+            date(year, month, 1) if isinstance(self.month_of.type, types.Date) else datetime(year, month, 1, tzinfo=UTC)
+        )
         return statement.where(or_(self.month_of >= begins, self.month_of.is_(None)))
 
     def month(self, instant: datetime, zone: ZoneInfo) -> str | None:
@@ -121,7 +100,7 @@ class Exportable:
         if self.month_of is None:
             return None
         try:
-            return month_label(instant.astimezone(zone if isinstance(self.month_of.type, Date) else UTC))
+            return month_label(instant.astimezone(zone if isinstance(self.month_of.type, types.Date) else UTC))
         except OverflowError:  # at the ends of time
             return month_label(instant)
 
@@ -148,16 +127,12 @@ def chosen_objects(names: Iterable[str]) -> list[Exportable]:
     known = known_objects()
     chosen = sorted(set(names))
     for name in chosen:
-        if name in NOT_AT_ALL:
-            raise UsageError(f"{name} is never exported: {NOT_AT_ALL[name]}", where="--tables", hint=_known_names())
         if name not in known:
             what = f"there is no table or view {name!r}{nearest(name, known)}"
-            raise UsageError(what, where="--tables", hint=_known_names())
+            if name in NOT_AT_ALL:
+                what = f"{name} is never exported: {NOT_AT_ALL[name]}"
+            raise UsageError(what, where="--tables", hint=f"known are: {', '.join(known)}")
     return [known[name] for name in chosen]
-
-
-def _known_names() -> str:
-    return f"known are: {', '.join(known_objects())}"
 
 
 def of_table(table: Table) -> Exportable:
@@ -203,21 +178,22 @@ def _readable(columns: Sequence[ColumnElement[Any]], source: FromClause) -> Sele
 
 
 def _kind(column: ColumnElement[Any]) -> Kind:
-    found = next((kind for types, kind in _KINDS if isinstance(column.type, types)), None)
+    found = next((kind for type_, kind in _KINDS.items() if isinstance(column.type, type_)), None)
     if found is None:
         raise TypeError(f"{column} has type {column.type!r}, which no file has a type for")
     return found
 
 
 # The first that fits counts: a small integer is an integer, too.
-_KINDS: Sequence[tuple[type[TypeEngine[Any]] | tuple[type[TypeEngine[Any]], ...], Kind]] = (
-    (UtcDateTime, Kind.INSTANT),
-    (DateTime, Kind.LOCAL_TIME),
-    (Date, Kind.DAY),
-    (SmallInteger, Kind.INT16),
-    (BigInteger, Kind.INT64),
-    (Integer, Kind.INT32),
-    ((Float, Numeric), Kind.DOUBLE),
-    (String, Kind.TEXT),
-    (LargeBinary, Kind.BYTES),
-)
+_KINDS: Mapping[type[types.TypeEngine[Any]], Kind] = {
+    UtcDateTime: Kind.INSTANT,
+    types.DateTime: Kind.LOCAL_TIME,
+    types.Date: Kind.DAY,
+    types.SmallInteger: Kind.INT16,
+    types.BigInteger: Kind.INT64,
+    types.Integer: Kind.INT32,
+    types.Float: Kind.DOUBLE,
+    types.Numeric: Kind.DOUBLE,
+    types.String: Kind.TEXT,
+    types.LargeBinary: Kind.BYTES,
+}

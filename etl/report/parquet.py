@@ -1,4 +1,4 @@
-"""Parquet files of exported rows, a row group at a time; it must not know where the rows come from.
+"""Parquet files of exported rows, a row group at a time.
 
 Importing it needs pyarrow, the extra ``parquet``.
 """

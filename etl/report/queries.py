@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, or_, select
+from sqlalchemy import Connection, Engine, Executable, or_, select
 
 from etl.errors import UsageError
 from etl.transform.records import Kind
@@ -29,14 +29,11 @@ def jobs(engine: Engine, as_of: datetime | None = None) -> list[Row]:
     """
     order = (_history.c.server_name, _history.c.job_name, _history.c.job_uid)
     if as_of is not None:
-        return _rows(engine, select(_history).where(_contains(as_of)).order_by(*order))
+        ends_later = or_(_history.c.valid_to.is_(None), _history.c.valid_to > as_of)
+        return rows_of(engine, select(_history).where(_history.c.valid_from <= as_of, ends_later).order_by(*order))
     more = [each for each in _current.c if each.name not in _history.c]
     now = select(_history, *more).outerjoin_from(_history, _current, _current.c.job_id == _history.c.job_id)
-    return _rows(engine, now.where(_history.c.is_current == 1).order_by(*order))
-
-
-def _contains(instant: datetime) -> ColumnElement[bool]:
-    return and_(_history.c.valid_from <= instant, or_(_history.c.valid_to.is_(None), _history.c.valid_to > instant))
+    return rows_of(engine, now.where(_history.c.is_current == 1).order_by(*order))
 
 
 def history(engine: Engine, name_or_uid: str) -> dict[str, list[Row]]:
@@ -46,16 +43,10 @@ def history(engine: Engine, name_or_uid: str) -> dict[str, list[Row]]:
     """
     with reading(engine) as connection:
         job_id = find_job(connection, name_or_uid).id
+    at = (job_change.c.detected_at, job_change.c.not_before, job_change.c.change_type)
+    version_number = job_version.c.version_number.label("job_version_number")
     changes = (
-        select(
-            job_change.c.detected_at,
-            job_change.c.not_before,
-            job_change.c.change_type,
-            job_version.c.version_number.label("job_version_number"),
-            job_change.c.field,
-            job_change.c.old_value,
-            job_change.c.new_value,
-        )
+        select(*at, version_number, job_change.c.field, job_change.c.old_value, job_change.c.new_value)
         .join(job_version, job_version.c.id == job_change.c.job_version_id)
         .where(job_change.c.job_id == job_id)
         .order_by(job_change.c.detected_at, job_change.c.id)
@@ -64,7 +55,7 @@ def history(engine: Engine, name_or_uid: str) -> dict[str, list[Row]]:
     runs = select(_run).where(_run.c.job_id == job_id).order_by(_run.c.first_started_at, _run.c.first_session_id)
     expected = select(expected_run).where(expected_run.c.job_id == job_id).order_by(expected_run.c.expected_at)
     found = {"changes": changes, "statuses": statuses, "runs": runs, "expected": expected}
-    return {name: _rows(engine, statement) for name, statement in found.items()}
+    return {name: rows_of(engine, statement) for name, statement in found.items()}
 
 
 class FoundJob(NamedTuple):
@@ -106,9 +97,10 @@ def rejected(engine: Engine, *, include_resolved: bool = False) -> list[Row]:
     )
     if not include_resolved:
         statement = statement.where(rejected_document.c.resolved_at.is_(None))
-    return _rows(engine, statement)
+    return rows_of(engine, statement)
 
 
-def _rows(engine: Engine, statement: Select[Any]) -> list[Row]:
+def rows_of(engine: Engine, statement: Executable) -> list[Row]:
+    """Ask one question in a transaction of its own."""
     with reading(engine) as connection:
         return [dict(row) for row in connection.execute(statement).mappings()]

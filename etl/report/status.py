@@ -11,10 +11,9 @@ from sqlalchemy import Engine, select
 
 from etl.load import identity
 from etl.load.facts.cursor import unrevised_jobs
+from etl.report.queries import Row, rows_of
 from etl.warehouse.engine import reading
 from etl.warehouse.views.jobs import JOB_CURRENT
-
-Row = dict[str, Any]
 
 _current = JOB_CURRENT.table
 STATUS = select(_current).order_by(_current.c.server_name, _current.c.job_name, _current.c.job_uid)
@@ -36,8 +35,7 @@ class Alarm:
 
 def status(engine: Engine) -> list[Row]:
     """Tell how each present job stands; ages are counted to its own server's last observation."""
-    with reading(engine) as connection:
-        return [dict(row) for row in connection.execute(STATUS).mappings()]
+    return rows_of(engine, STATUS)
 
 
 def unrevised(engine: Engine) -> dict[str, int]:
@@ -50,32 +48,23 @@ def unrevised(engine: Engine) -> dict[str, int]:
 
 def alarms(rows: Sequence[Mapping[str, Any]], alarm: Alarm, now: datetime) -> list[Row]:
     """Pick the rows that fail the check, each with the ``reasons``."""
-    found = []
-    for row in rows:
-        reasons = [reason for reason, applies in _reasons(row, alarm, now) if applies]
-        if reasons:
-            found.append({**row, "reasons": reasons})
-    return found
+    return [{**row, "reasons": reasons} for row in rows if (reasons := _reasons(row, alarm, now))]
 
 
-def _reasons(row: Mapping[str, Any], alarm: Alarm, now: datetime) -> list[tuple[str, bool]]:
-    since = row["last_success_at"] or row["first_seen_at"]
-    age = _since(since, row["observed_at"])
+def _reasons(row: Mapping[str, Any], alarm: Alarm, now: datetime) -> list[str]:
+    age = _since(row["last_success_at"] or row["first_seen_at"], row["observed_at"])
     is_watched = row["is_enabled"] != 0 and row["is_schedule_enabled"] != 0
     is_scheduled = is_watched and row["schedule_type"] not in (None, "ManualOnly")
     has_failed = row["state"] == "failed" or bool(row["is_running"] and row["failures_in_a_row"])
     unseen = _since(row["observed_at"], now)
-    return [
-        ("failed", alarm.failed and has_failed),
-        ("missed", alarm.missed and row["runs_missed"] > 0),
-        ("stale", is_scheduled and _exceeds(age, alarm.stale)),
-        ("unobserved", _exceeds(unseen, alarm.unobserved)),
-    ]
+    applies = {
+        "failed": alarm.failed and has_failed,
+        "missed": alarm.missed and row["runs_missed"] > 0,
+        "stale": is_scheduled and alarm.stale is not None and age > alarm.stale,
+        "unobserved": alarm.unobserved is not None and unseen > alarm.unobserved,
+    }
+    return [reason for reason, is_so in applies.items() if is_so]
 
 
 def _since(since: datetime | None, until: datetime | None) -> timedelta:
     return until - since if since and until else timedelta.max
-
-
-def _exceeds(age: timedelta, limit: timedelta | None) -> bool:
-    return limit is not None and age > limit

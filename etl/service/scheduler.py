@@ -1,7 +1,4 @@
-"""When passes run: one trigger for each server, one pass of a server at a time, and a clean end on SIGTERM.
-
-This file must not know what a pass does.
-"""
+"""When passes run: one trigger for each server, one pass of a server at a time, and a clean end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -80,13 +77,8 @@ def serve(
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
     for server in servers:
-        scheduler.add_job(
-            one_pass,
-            trigger(schedule, zone),
-            args=[server],
-            id=server.name,
-            next_run_time=datetime.now(UTC),
-        )
+        now = datetime.now(UTC)
+        scheduler.add_job(one_pass, trigger(schedule, zone), args=[server], id=server.name, next_run_time=now)
     scheduler.start()
     logger.info("the service runs", servers=len(servers), schedule=schedule.cron or f"every {schedule.every}")
     while not stop.wait(1.0):  # without a timeout, Ctrl+C would not be seen on Windows

@@ -1,4 +1,4 @@
-"""How files get into a folder: whole or not at all; it must not know what they say."""
+"""How files get into a folder: whole or not at all."""
 
 from __future__ import annotations
 

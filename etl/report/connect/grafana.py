@@ -1,4 +1,4 @@
-"""A dashboard for Grafana, and the data source it asks; it must not know what a view selects."""
+"""A dashboard for Grafana, and the data source it asks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ SOURCE_FILE = "vb365-etl-grafana-datasource.yaml"
 PASSWORD_VARIABLE = "VB365_READER_PASSWORD"  # noqa: S105 - its name
 
 _SCHEMA_VERSION = 42  # Grafana 12; later ones migrate it by themselves
+_BEHAVIOUR = {"schemaVersion": _SCHEMA_VERSION, "version": 1, "editable": True, "graphTooltip": 1, "timezone": "utc"}
 _TYPES = {"postgresql": "grafana-postgresql-datasource", "mariadb": "mysql"}
 _SSL_MODES = ("disable", "require", "verify-ca", "verify-full")  # those that Grafana has
 _SOURCE = "${datasource}"
@@ -28,11 +29,8 @@ _UNITS = (("_seconds", "s"), ("_percent", "percent"), ("_gib", "gbytes"), ("pct_
 def files(target: Target) -> dict[str, bytes]:
     """Make the dashboard and the provisioned data source. Raises UsageError for SQLite, which Grafana does not read."""
     if target.kind == "sqlite":
-        raise UsageError(
-            "Grafana has no data source for SQLite",
-            where=f"database {target.database}",
-            hint="set database.url to a PostgreSQL or MariaDB database and sync into it, or use: connect superset",
-        )
+        hint = "set database.url to a PostgreSQL or MariaDB database and sync into it, or use: connect superset"
+        raise UsageError("Grafana has no data source for SQLite", where=f"database {target.database}", hint=hint)
     dashboard = json.dumps(_dashboard(target), indent=2, ensure_ascii=False)
     return {SOURCE_FILE: _source(target).encode(), DASHBOARD_FILE: f"{dashboard}\n".encode()}
 
@@ -41,13 +39,8 @@ def _source(target: Target) -> str:
     """Write the provisioning file; Grafana reads the password from its own environment."""
     mode = target.sslmode if target.sslmode in _SSL_MODES else "disable" if target.is_this_machine else "require"
     options = {
-        "postgresql": f"""\
-      sslmode: {mode}  # disable, require, verify-ca or verify-full
-      postgresVersion: 1200
-""",
-        "mariadb": """\
-      timezone: "+00:00"  # instants are UTC
-""",
+        "postgresql": f"sslmode: {mode}  # disable, require, verify-ca or verify-full\n      postgresVersion: 1200",
+        "mariadb": 'timezone: "+00:00"  # instants are UTC',
     }[target.kind]
     return f"""\
 # Copy it into Grafana's provisioning/datasources; Grafana takes the password from its environment.
@@ -61,7 +54,8 @@ datasources:
     user: {_quoted(target.reader)}
     jsonData:
       database: {_quoted(target.database)}
-{options}    secureJsonData:
+      {options}
+    secureJsonData:
       password: ${{{PASSWORD_VARIABLE}}}
 """
 
@@ -76,60 +70,41 @@ def _quoted(text: str) -> str:
 
 def _dashboard(target: Target) -> dict[str, Any]:
     source = {"type": _TYPES[target.kind], "uid": _SOURCE}
-    organizations = "SELECT DISTINCT organization_name FROM rpt_job_day ORDER BY organization_name"
     return {
         "uid": target.uid("grafana/dashboard"),
         "title": f"VB365 backup jobs ({target.name})",
         "description": "Written by vb365-etl",
         "tags": ["vb365-etl"],
-        "schemaVersion": _SCHEMA_VERSION,
-        "version": 1,
-        "editable": True,
-        "graphTooltip": 1,
-        "timezone": "utc",
+        **_BEHAVIOUR,
         "time": {"from": f"now-{DEFAULT_DAYS}d", "to": "now"},
         "timepicker": {},
         "refresh": "15m",
         "annotations": {"list": []},
         "links": [],
-        "templating": {
-            "list": [
-                {
-                    "name": "datasource",
-                    "label": "Data source",
-                    "type": "datasource",
-                    "query": _TYPES[target.kind],
-                    "current": {
-                        "selected": True,
-                        "text": f"vb365-etl: {target.name}",
-                        "value": target.uid("grafana/source"),
-                    },
-                    "refresh": 1,
-                    "regex": "",
-                    "hide": 0,
-                    "multi": False,
-                    "includeAll": False,
-                    "options": [],
-                },
-                {
-                    "name": "organization",
-                    "label": "Organization",
-                    "type": "query",
-                    "datasource": source,
-                    "definition": organizations,
-                    "query": organizations,
-                    "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-                    "refresh": 1,
-                    "sort": 0,
-                    "regex": "",
-                    "hide": 0,
-                    "multi": True,
-                    "includeAll": True,
-                    "options": [],
-                },
-            ]
-        },
+        "templating": {"list": list(_variables(target, source))},
         "panels": list(_panels(target, source)),
+    }
+
+
+def _variables(target: Target, source: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Make what the reader chooses above the panels: the data source, and organizations."""
+    variable = {"name": "datasource", "label": "Data source", "type": "datasource", "query": _TYPES[target.kind]}
+    chosen = {"selected": True, "text": f"vb365-etl: {target.name}", "value": target.uid("grafana/source")}
+    options = {"regex": "", "hide": 0, "multi": False, "includeAll": False, "options": []}
+    yield {**variable, "current": chosen, "refresh": 1, **options}
+    names = "SELECT DISTINCT organization_name FROM rpt_job_day ORDER BY organization_name"
+    variable = {"name": "organization", "label": "Organization", "type": "query"}
+    query = {"datasource": source, "definition": names, "query": names}
+    everyone = {"selected": True, "text": ["All"], "value": ["$__all"]}
+    yield {
+        **variable,
+        **query,
+        "current": everyone,
+        "refresh": 1,
+        "sort": 0,
+        **options,
+        "multi": True,
+        "includeAll": True,
     }
 
 
@@ -140,23 +115,17 @@ def _panels(target: Target, source: dict[str, str]) -> Iterator[dict[str, Any]]:
         width = _WIDTHS[question.shown]
         if x + width > _GRID:
             x, y = 0, y + _HEIGHT
+        is_along_time = question.shown in ("lines", "bars")
+        sql = {"rawQuery": True, "rawSql": panel_sql(target, question)}
+        query = {"editorMode": "code", "format": "time_series" if is_along_time else "table", **sql}
         panel: dict[str, Any] = {
             "id": number,
-            "type": {"lines": "timeseries", "bars": "timeseries"}.get(question.shown, "table"),
+            "type": "timeseries" if is_along_time else "table",
             "title": question.title,
             "description": question.text,
             "datasource": source,
             "gridPos": {"x": x, "y": y, "w": width, "h": _HEIGHT},
-            "targets": [
-                {
-                    "refId": "A",
-                    "datasource": source,
-                    "editorMode": "code",
-                    "format": "time_series" if question.shown in ("lines", "bars") else "table",
-                    "rawQuery": True,
-                    "rawSql": panel_sql(target, question),
-                }
-            ],
+            "targets": [{"refId": "A", "datasource": source, **query}],
             "fieldConfig": _fields(question),
             "options": _options(question),
         }
@@ -176,7 +145,7 @@ def panel_sql(target: Target, question: Question) -> str:
         wheres.insert(0, f"$__timeFilter({question.time})")
     if _ORGANIZATION in {column.name for column in view_named(question.view).columns}:
         wheres.append(f"{_ORGANIZATION} IN (${{organization:sqlstring}})")
-    columns = list(question.columns)
+    columns = question.columns
     order = [f"{name.removeprefix('-')}{' DESC' if name.startswith('-') else ''}" for name in question.order]
     if question.shown in ("lines", "bars"):
         instant = "timestamp" if target.kind == "postgresql" else "datetime"

@@ -1,4 +1,4 @@
-"""The file that opens the database in Power BI Desktop; it must not know what is asked there."""
+"""The file that opens the database in Power BI Desktop."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ def files(target: Target) -> dict[str, bytes]:
     The format: https://learn.microsoft.com/power-bi/connect-data/desktop-data-sources; protocols and addresses:
     https://learn.microsoft.com/azure/data-catalog/data-catalog-dsr
     """
-    document = {
-        "version": "0.1",
-        "connections": [{"details": _details(target), "options": {}, "mode": "Import"}],
-    }
+    document = {"version": "0.1", "connections": [{"details": _details(target), "options": {}, "mode": "Import"}]}
     return {FILE: f"{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode()}
 
 

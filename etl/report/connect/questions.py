@@ -1,4 +1,4 @@
-"""What a first dashboard shows: questions to the views of the SQL contract; it must not know who draws them."""
+"""What a first dashboard shows: questions to the views of the SQL contract."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Literal
 
 Shown = Literal["table", "lines", "bars", "heatmap"]
 
-DEFAULT_DAYS = 90
-"""How far a dashboard looks back until its reader chooses."""
-
+DEFAULT_DAYS = 90  # how far a dashboard looks back until its reader chooses
+# The values of ``weekday_name``, in the order they are read.
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-"""The values of ``weekday_name``, in the order they are read."""
-
 _GIB = "1073741824.0"
+_LENIENT = "runs_success + runs_warning"
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,11 @@ class Condition:
 class Question:
     """One chart.
 
-    Without measures it lists ``columns`` of the view's rows; with measures, these by ``columns``. ``order`` names what
-    sorts, the most important first, ``-`` before it turns it round. Lines and bars go along ``columns[0]``, one for
-    each value of ``columns[1]``, if there is one. A heatmap is ``columns[0]`` against the weekdays in ``columns[1]``.
-    ``time`` is the column that a dashboard's time range cuts, None = all there is; ``last_days`` fixes the range.
+    Without measures it lists the view's columns ``names``, with blanks between; with measures, these by them. ``order``
+    names what sorts, the most important first, ``-`` before it turns it round. Lines and bars go along the first
+    column, one for each value of the second, if there is one. A heatmap is the first against the weekdays in the
+    second. ``time`` is the column that a dashboard's time range cuts, None = all there is; ``last_days`` fixes the
+    range.
     """
 
     key: str
@@ -50,7 +49,7 @@ class Question:
     text: str
     view: str
     shown: Shown
-    columns: tuple[str, ...]
+    names: str
     measures: tuple[Measure, ...] = ()
     conditions: tuple[Condition, ...] = ()
     order: tuple[str, ...] = ()
@@ -58,6 +57,11 @@ class Question:
     last_days: int | None = None
     limit: int = 200
     is_stacked: bool = False
+
+    @property
+    def columns(self) -> list[str]:
+        """The names, one by one."""
+        return self.names.split()
 
 
 def _percent(part: str, of: str) -> str:
@@ -79,15 +83,7 @@ QUESTIONS = (
         "Which jobs failed or warned last night? One row a run; retries are part of their run.",
         "rpt_run",
         "table",
-        (
-            "first_started_at",
-            "organization_name",
-            "job_name",
-            "final_status",
-            "first_attempt_status",
-            "attempts",
-            "elapsed_seconds",
-        ),
+        "first_started_at organization_name job_name final_status first_attempt_status attempts elapsed_seconds",
         conditions=(Condition("final_status", ("Failed", "Disconnected", "Warning", "Stopped")),),
         order=("-first_started_at",),
         time="first_started_at",
@@ -99,14 +95,7 @@ QUESTIONS = (
         "Can I trust this: when did a pass over each server last succeed, and did any fail since?",
         "rpt_data_freshness",
         "table",
-        (
-            "server_name",
-            "last_good_sync_at",
-            "seconds_since_good_sync",
-            "passes_24h",
-            "failed_passes_24h",
-            "rejected_open",
-        ),
+        "server_name last_good_sync_at seconds_since_good_sync passes_24h failed_passes_24h rejected_open",
         order=("-seconds_since_good_sync",),
     ),
     Question(
@@ -116,17 +105,8 @@ QUESTIONS = (
         " observation.",
         "rpt_job_current",
         "table",
-        (
-            "organization_name",
-            "job_name",
-            "is_enabled",
-            "last_status",
-            "last_success_at",
-            "seconds_since_success",
-            "failures_in_a_row",
-            "is_running",
-            "schedule_text",
-        ),
+        "organization_name job_name is_enabled last_status last_success_at seconds_since_success"
+        " failures_in_a_row is_running schedule_text",
         order=("-seconds_since_success",),
         limit=1000,
     ),
@@ -136,15 +116,10 @@ QUESTIONS = (
         "Is it getting worse? Strict counts Success alone, lenient Warning too; both of all finished runs.",
         "rpt_status_trend_daily",
         "lines",
-        ("iso_week_label",),
+        "iso_week_label",
         (
             Measure("success_percent_strict", "Success (strict), %", _percent("runs_success", "runs"), ".1f"),
-            Measure(
-                "success_percent_lenient",
-                "Success or Warning (lenient), %",
-                _percent("runs_success + runs_warning", "runs"),
-                ".1f",
-            ),
+            Measure("success_percent_lenient", "Success or Warning (lenient), %", _percent(_LENIENT, "runs"), ".1f"),
         ),
         time="day",
         limit=10_000,
@@ -155,7 +130,7 @@ QUESTIONS = (
         "How many runs ended how, and how many never started?",
         "rpt_status_trend_daily",
         "bars",
-        ("day",),
+        "day",
         _OUTCOMES,
         time="day",
         limit=10_000,
@@ -167,7 +142,7 @@ QUESTIONS = (
         "Which jobs should have run and did not, and why?",
         "rpt_missed_run",
         "table",
-        ("expected_at", "organization_name", "job_name", "outcome", "reason"),
+        "expected_at organization_name job_name outcome reason",
         conditions=(Condition("outcome", ("missed", "overlapped")),),
         order=("-expected_at",),
         time="expected_at",
@@ -178,7 +153,7 @@ QUESTIONS = (
         "Was each customer's service level met, with the numbers behind it?",
         "rpt_sla_monthly",
         "table",
-        ("month_label", "organization_name"),
+        "month_label organization_name",
         (
             Measure("sla_percent", "Met, %", _percent("runs_met", "runs_expected"), ".1f"),
             Measure("expected_count", "Expected", "SUM(runs_expected)"),
@@ -197,14 +172,7 @@ QUESTIONS = (
         "Which jobs failed several times in a row, since when, and do they still?",
         "rpt_failure_streak",
         "table",
-        (
-            "organization_name",
-            "job_name",
-            "failures_in_a_row",
-            "first_failure_at",
-            "last_failure_at",
-            "is_still_failing",
-        ),
+        "organization_name job_name failures_in_a_row first_failure_at last_failure_at is_still_failing",
         order=("-is_still_failing", "-failures_in_a_row", "-last_failure_at"),
         time="last_failure_at",
     ),
@@ -214,7 +182,7 @@ QUESTIONS = (
         "Why did runs fail? Messages with ids, names and numbers masked; new = first seen in the last 7 days.",
         "rpt_error_top",
         "table",
-        ("message_pattern", "occurrences", "jobs_affected", "first_seen_at", "last_seen_at", "is_new"),
+        "message_pattern occurrences jobs_affected first_seen_at last_seen_at is_new",
         conditions=(Condition("severity", ("Error",)),),
         order=("-occurrences",),
         time="last_seen_at",
@@ -226,15 +194,7 @@ QUESTIONS = (
         "Which attempts took over 150 % (warning) or 200 % (error) of the 14 before them?",
         "rpt_duration_anomaly",
         "table",
-        (
-            "started_at",
-            "organization_name",
-            "job_name",
-            "duration_seconds",
-            "baseline_seconds",
-            "pct_of_baseline",
-            "anomaly",
-        ),
+        "started_at organization_name job_name duration_seconds baseline_seconds pct_of_baseline anomaly",
         conditions=(Condition("anomaly", ("warning", "error")),),
         order=("-started_at",),
         time="started_at",
@@ -245,7 +205,7 @@ QUESTIONS = (
         "When do the jobs work? Hours of work of all weeks, on the server's clock.",
         "rpt_hour_heatmap",
         "heatmap",
-        ("hour", "weekday_name"),
+        "hour weekday_name",
         (Measure("busy_hours", "Hours of work", "SUM(busy_seconds) / 3600.0", ",.1f"),),
         limit=168,
     ),
@@ -255,7 +215,7 @@ QUESTIONS = (
         "When do jobs collide? The most attempts that worked at one instant of the day.",
         "rpt_concurrency",
         "lines",
-        ("day",),
+        "day",
         (
             Measure("peak_sessions", "Attempts at one instant", "MAX(sessions_peak)"),
             Measure("peak_jobs", "Jobs in one hour", "MAX(jobs_active)"),
@@ -269,7 +229,7 @@ QUESTIONS = (
         "How much is backed up, and for whom?",
         "rpt_status_trend_daily",
         "bars",
-        ("day", "organization_name"),
+        "day organization_name",
         (Measure("transferred_gib", "Transferred, GiB", f"SUM(transferred_bytes) / {_GIB}", ",.1f"),),
         time="day",
         limit=50_000,
@@ -281,7 +241,7 @@ QUESTIONS = (
         "How much is stored, and how fast does it grow?",
         "rpt_repository_day",
         "lines",
-        ("day", "repository_name"),
+        "day repository_name",
         (Measure("used_gib", "Used, GiB", f"SUM(used_bytes) / {_GIB}", ",.1f"),),
         time="day",
         limit=50_000,
@@ -292,16 +252,7 @@ QUESTIONS = (
         "What did administrators change, between which two observations?",
         "rpt_job_change",
         "table",
-        (
-            "detected_at",
-            "not_before",
-            "organization_name",
-            "job_name",
-            "change_type",
-            "field",
-            "old_value",
-            "new_value",
-        ),
+        "detected_at not_before organization_name job_name change_type field old_value new_value",
         order=("-detected_at",),
         time="detected_at",
     ),

@@ -1,6 +1,6 @@
 """The ZIP bundle that Apache Superset imports: the database, a dataset for each view, charts, one dashboard.
 
-It must not know what a view selects. JSON is YAML, so no YAML library is needed to write what Superset reads.
+JSON is YAML, so no YAML library is needed to write what Superset reads.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +20,8 @@ from etl.report.connect.questions import DEFAULT_DAYS, QUESTIONS, Measure, Quest
 from etl.report.connect.superset_charts import form_data, last, query_context
 from etl.report.connect.target import Target
 from etl.warehouse.types import UtcDateTime
-from etl.warehouse.views import VIEWS, View, view_named
+from etl.warehouse.views import VIEWS, View
+from etl.warehouse.views.view import ViewColumn
 
 FILE = "vb365-etl-superset.zip"
 DATABASE_FILE = "databases/vb365_etl.yaml"
@@ -36,17 +37,8 @@ _PASSWORD_MASK = "X" * 10
 _DRIVERS = {"postgresql": "postgresql+psycopg2", "mariadb": "mysql+mysqldb"}
 
 # What a dashboard's time range cuts, the first that a view has.
-_TIMES = (
-    "day",
-    "started_at",
-    "first_started_at",
-    "expected_at",
-    "detected_at",
-    "valid_from",
-    "last_failure_at",
-    "last_seen_at",
-    "backup_ended_at",
-)
+_EVENTS = ("started_at", "first_started_at", "expected_at", "detected_at", "valid_from")
+_TIMES = ("day", *_EVENTS, "last_failure_at", "last_seen_at", "backup_ended_at")
 _COLUMNS, _HEIGHT = 12, 50  # of a dashboard's grid
 _WIDTHS = {"table": 12, "lines": 6, "bars": 6, "heatmap": 6}
 
@@ -75,81 +67,45 @@ def _database(target: Target) -> dict[str, Any]:
     extra: dict[str, Any] = {"allows_virtual_table_explore": True}
     if target.kind == "postgresql":
         extra["engine_params"] = {"connect_args": {"options": "-c timezone=UTC"}}
-    return {
-        "database_name": f"vb365-etl: {target.name}",
-        "sqlalchemy_uri": _uri(target),
-        "expose_in_sqllab": True,
-        "allow_run_async": False,
-        "allow_ctas": False,
-        "allow_cvas": False,
-        "allow_dml": False,
-        "allow_csv_upload": False,
-        "extra": extra,
-        "uuid": target.uid("database"),
-        "version": _VERSION,
-    }
+    database = {"database_name": f"vb365-etl: {target.name}", "sqlalchemy_uri": _uri(target), "expose_in_sqllab": True}
+    refused = ("allow_run_async", "allow_ctas", "allow_cvas", "allow_dml", "allow_csv_upload")
+    lasting = {"uuid": target.uid("database"), "version": _VERSION}
+    return {**database, **dict.fromkeys(refused, False), "extra": extra, **lasting}
 
 
 def _uri(target: Target) -> str:
     if target.kind == "sqlite":
         return f"sqlite:///file:{quote(target.database)}?mode=ro&uri=true"
-    url = URL.create(
-        _DRIVERS[target.kind],
-        target.reader,
-        _PASSWORD_MASK,
-        target.host,
-        target.port,
-        target.database,
-        {"charset": "utf8mb4"} if target.kind == "mariadb" else {"sslmode": target.sslmode} if target.sslmode else {},
-    )
+    query = {"sslmode": target.sslmode} if target.sslmode else {}
+    if target.kind == "mariadb":
+        query = {"charset": "utf8mb4"}
+    address = (target.host, target.port, target.database)
+    url = URL.create(_DRIVERS[target.kind], target.reader, _PASSWORD_MASK, *address, query)
     return url.render_as_string(hide_password=False)
 
 
 def _dataset(target: Target, view: View) -> dict[str, Any]:
     measures = {each.name: each for question in QUESTIONS if question.view == view.name for each in question.measures}
-    return {
-        "table_name": view.name,
-        "description": view.comment,
-        "main_dttm_col": _main_time(view),
-        "schema": None,
-        "sql": None,
-        "filter_select_enabled": True,
-        "uuid": target.uid(f"dataset/{view.name}"),
-        "metrics": [
-            _metric(Measure("count", "Rows", "COUNT(*)")),
-            *(_metric(measure) for measure in measures.values()),
-        ],
-        "columns": [
-            {
-                "column_name": column.name,
-                "verbose_name": column.name.replace("_", " "),
-                "description": column.comment,
-                "type": column_type(target, column.type),
-                "is_dttm": issubclass(_python_type(column.type), date),
-                "is_active": True,
-                "groupby": True,
-                "filterable": True,
-                "python_date_format": _date_format(target, column.type),
-            }
-            for column in view.columns
-        ],
-        "version": _VERSION,
-        "database_uuid": target.uid("database"),
-    }
+    names = {column.name for column in view.columns}
+    main_time = next((name for name in _TIMES if name in names), None)
+    options = {"schema": None, "sql": None, "filter_select_enabled": True, "uuid": target.uid(f"dataset/{view.name}")}
+    table = {"table_name": view.name, "description": view.comment, "main_dttm_col": main_time}
+    metrics = [_metric(each) for each in (Measure("count", "Rows", "COUNT(*)"), *measures.values())]
+    parts = {"metrics": metrics, "columns": [_column(target, column) for column in view.columns]}
+    return {**table, **options, **parts, "version": _VERSION, "database_uuid": target.uid("database")}
 
 
 def _metric(measure: Measure) -> dict[str, Any]:
-    return {
-        "metric_name": measure.name,
-        "verbose_name": measure.title,
-        "expression": measure.expression,
-        "d3format": measure.number_format,
-    }
+    shown = {"metric_name": measure.name, "verbose_name": measure.title}
+    return {**shown, "expression": measure.expression, "d3format": measure.number_format}
 
 
-def _main_time(view: View) -> str | None:
-    names = {column.name for column in view.columns}
-    return next((name for name in _TIMES if name in names), None)
+def _column(target: Target, column: ViewColumn) -> dict[str, Any]:
+    words = {"column_name": column.name, "verbose_name": column.name.replace("_", " "), "description": column.comment}
+    is_time = issubclass(_python_type(column.type), date)
+    kind = {"type": column_type(target, column.type), "is_dttm": is_time}
+    uses = {"is_active": True, "groupby": True, "filterable": True}
+    return {**words, **kind, **uses, "python_date_format": _date_format(target, column.type)}
 
 
 def _python_type(kind: TypeEngine[Any]) -> type:
@@ -172,17 +128,11 @@ def _date_format(target: Target, kind: TypeEngine[Any]) -> str | None:
 
 
 def _chart(target: Target, question: Question) -> dict[str, Any]:
-    form = form_data(question)
-    return {
-        "slice_name": question.title,
-        "description": question.text,
-        "viz_type": form["viz_type"],
-        "params": form,
-        "query_context": json.dumps(query_context(question), ensure_ascii=False),
-        "uuid": target.uid(f"chart/{question.key}"),
-        "version": _VERSION,
-        "dataset_uuid": target.uid(f"dataset/{question.view}"),
-    }
+    form, query = form_data(question), json.dumps(query_context(question), ensure_ascii=False)
+    shown = {"slice_name": question.title, "description": question.text, "viz_type": form["viz_type"]}
+    lasting = {"uuid": target.uid(f"chart/{question.key}"), "version": _VERSION}
+    dataset = target.uid(f"dataset/{question.view}")
+    return {**shown, "params": form, "query_context": query, **lasting, "dataset_uuid": dataset}
 
 
 # The dashboard.
@@ -191,7 +141,7 @@ def _chart(target: Target, question: Question) -> dict[str, Any]:
 def _dashboard(target: Target) -> dict[str, Any]:
     numbers = {question.key: number for number, question in enumerate(QUESTIONS, 1)}
     fixed = [numbers[question.key] for question in QUESTIONS if question.last_days]
-    time_range = last(DEFAULT_DAYS)
+    measures = [measure for question in QUESTIONS for measure in question.measures]
     return {
         "dashboard_title": f"{TITLE} ({target.name})",
         "description": "Written by vb365-etl; copy it before you change it, as the next import replaces it.",
@@ -202,42 +152,28 @@ def _dashboard(target: Target) -> dict[str, Any]:
         "metadata": {
             "color_scheme": "supersetColors",
             "cross_filters_enabled": True,
-            "label_colors": {
-                measure.title: measure.color for question in QUESTIONS for measure in question.measures if measure.color
-            },
+            "label_colors": {measure.title: measure.color for measure in measures if measure.color},
             "native_filter_configuration": [
-                _native_filter(target, "Time", "filter_time", {}, fixed, time_range),
-                *(
-                    _native_filter(target, title, "filter_select", _values_of(target, column), [])
-                    for title, column in (("Server", "server_name"), ("Organization", "organization_name"))
-                ),
+                _native_filter(target, "Time", None, fixed, last(DEFAULT_DAYS)),
+                _native_filter(target, "Server", "server_name"),
+                _native_filter(target, "Organization", "organization_name"),
             ],
         },
     }
 
 
-def _values_of(target: Target, column: str) -> dict[str, Any]:
-    view = view_named("rpt_job_day")
-    return {"datasetUuid": target.uid(f"dataset/{view.name}"), "column": {"name": column}}
-
-
 def _native_filter(
-    target: Target,
-    name: str,
-    filter_type: str,
-    source: dict[str, Any],
-    excluded: list[int],
-    value: str | None = None,
+    target: Target, name: str, column: str | None, excluded: Sequence[int] = (), time_range: str | None = None
 ) -> dict[str, Any]:
-    """Describe a filter above the charts; ``excluded`` are the charts that it leaves alone."""
-    chosen = {"extraFormData": {"time_range": value}, "filterState": {"value": value}} if value else {}
+    """Describe a filter above the charts, by a column's values or by time; it leaves the charts ``excluded`` alone."""
+    chosen = {"extraFormData": {"time_range": time_range}, "filterState": {"value": time_range}} if time_range else {}
+    uid = f"NATIVE_FILTER-{target.uid(f'filter/{name}')}"
+    named = {"id": uid, "name": name, "description": "", "type": "NATIVE_FILTER"}
+    values = {"datasetUuid": target.uid("dataset/rpt_job_day"), "column": {"name": column}} if column else {}
     return {
-        "id": f"NATIVE_FILTER-{target.uid(f'filter/{name}')}",
-        "name": name,
-        "description": "",
-        "type": "NATIVE_FILTER",
-        "filterType": filter_type,
-        "targets": [source],
+        **named,
+        "filterType": "filter_select" if column else "filter_time",
+        "targets": [values],
         "controlValues": {"enableEmptyFilter": False, "multiSelect": True, "searchAllOptions": False},
         "defaultDataMask": {"extraFormData": {}, "filterState": {}, "ownState": {}, **chosen},
         "cascadeParentIds": [],
@@ -248,32 +184,21 @@ def _native_filter(
 def _position(target: Target, numbers: dict[str, int]) -> dict[str, Any]:
     """Lay the charts out in rows of a grid of 12 columns."""
     parts: dict[str, Any] = {}
-    rows: list[str] = []
-    for row, questions in enumerate(_rows(), 1):
-        key = f"ROW-{row}"
-        rows.append(key)
+    parents = ["ROOT_ID", "GRID_ID"]
+    rows = {f"ROW-{number}": questions for number, questions in enumerate(_rows(), 1)}
+    for row, questions in rows.items():
         charts = [f"CHART-{question.key}" for question in questions]
-        parents = ["ROOT_ID", "GRID_ID"]
-        meta = {"background": "BACKGROUND_TRANSPARENT"}
-        parts[key] = {"type": "ROW", "id": key, "children": charts, "parents": parents, "meta": meta}
+        background = {"background": "BACKGROUND_TRANSPARENT"}
+        parts[row] = {"type": "ROW", "id": row, "children": charts, "parents": parents, "meta": background}
         for chart, question in zip(charts, questions, strict=True):
-            parts[chart] = {
-                "type": "CHART",
-                "id": chart,
-                "children": [],
-                "parents": [*parents, key],
-                "meta": {
-                    "chartId": numbers[question.key],
-                    "uuid": target.uid(f"chart/{question.key}"),
-                    "sliceName": question.title,
-                    "width": _WIDTHS[question.shown],
-                    "height": _HEIGHT,
-                },
-            }
+            size = {"width": _WIDTHS[question.shown], "height": _HEIGHT}
+            shown = {"uuid": target.uid(f"chart/{question.key}"), "sliceName": question.title, **size}
+            meta = {"chartId": numbers[question.key], **shown}
+            parts[chart] = {"type": "CHART", "id": chart, "children": [], "parents": [*parents, row], "meta": meta}
     return {
         "DASHBOARD_VERSION_KEY": "v2",
         "ROOT_ID": {"type": "ROOT", "id": "ROOT_ID", "children": ["GRID_ID"]},
-        "GRID_ID": {"type": "GRID", "id": "GRID_ID", "children": rows, "parents": ["ROOT_ID"]},
+        "GRID_ID": {"type": "GRID", "id": "GRID_ID", "children": list(rows), "parents": ["ROOT_ID"]},
         "HEADER_ID": {"type": "HEADER", "id": "HEADER_ID", "meta": {"text": TITLE}},
         **parts,
     }

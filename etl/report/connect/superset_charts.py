@@ -1,4 +1,4 @@
-"""The charts of Superset's bundle: what its editor in the browser would save; it must not know the dashboard."""
+"""The charts of Superset's bundle: what its editor in the browser would save."""
 
 from __future__ import annotations
 
@@ -11,35 +11,21 @@ from sqlalchemy import Float
 from etl.report.connect.questions import DEFAULT_DAYS, WEEKDAYS, Question
 from etl.warehouse.views import view_named
 
-_VISUALS = {
-    "table": "table",
-    "lines": "echarts_timeseries_line",
-    "bars": "echarts_timeseries_bar",
-    "heatmap": "heatmap_v2",
-}
+_VISUALS = {"lines": "echarts_timeseries_line", "bars": "echarts_timeseries_bar", "heatmap": "heatmap_v2"}
+_NO_EXTRAS: dict[str, Any] = {"extras": {"having": "", "where": ""}, "applied_time_extras": {}, "annotation_layers": []}
+_NO_PARAMETERS: dict[str, Any] = {"url_params": {}, "custom_params": {}, "custom_form_data": {}}
 
 
 def form_data(question: Question) -> dict[str, Any]:
     """Fill in the controls of a chart; the import puts the dataset's number in, here and in the query."""
-    return {
-        "viz_type": _VISUALS[question.shown],
-        "datasource": "0__table",
-        **_controls(question),
-        "row_limit": question.limit,
-        "adhoc_filters": list(_adhoc_filters(question)),
-    }
+    chart = {"viz_type": _VISUALS.get(question.shown, "table"), "datasource": "0__table", **_controls(question)}
+    return {**chart, "row_limit": question.limit, "adhoc_filters": list(_adhoc_filters(question))}
 
 
 def query_context(question: Question) -> dict[str, Any]:
     """Write the query that the controls make, for what asks without a browser: reports, exports, the API."""
-    return {
-        "datasource": {"id": 0, "type": "table"},
-        "force": False,
-        "queries": [_query(question)],
-        "form_data": form_data(question),
-        "result_format": "json",
-        "result_type": "full",
-    }
+    asked = {"datasource": {"id": 0, "type": "table"}, "force": False, "queries": [_query(question)]}
+    return {**asked, "form_data": form_data(question), "result_format": "json", "result_type": "full"}
 
 
 def last(days: int) -> str:
@@ -50,55 +36,29 @@ def last(days: int) -> str:
 def _controls(question: Question) -> dict[str, Any]:
     names = [measure.name for measure in question.measures]
     if question.shown == "heatmap":
-        return {
-            "x_axis": question.columns[0],
-            "groupby": _weekday(question.columns[1]),
-            "metric": names[0],
-            "sort_x_axis": "alpha_asc",
-            "sort_y_axis": "alpha_desc",  # drawn from the bottom up
-            "normalize_across": "heatmap",
-            "legend_type": "continuous",
-            "linear_color_scheme": "superset_seq_1",
-            "show_values": False,
-            "show_legend": True,
-            "y_axis_format": question.measures[0].number_format,
-        }
+        axes = {"x_axis": question.columns[0], "groupby": _weekday(question.columns[1]), "metric": names[0]}
+        upwards = {"sort_x_axis": "alpha_asc", "sort_y_axis": "alpha_desc"}  # drawn from the bottom up
+        colors = {"normalize_across": "heatmap", "legend_type": "continuous", "linear_color_scheme": "superset_seq_1"}
+        shown = {"show_values": False, "show_legend": True, "y_axis_format": question.measures[0].number_format}
+        return {**axes, **upwards, **colors, **shown}
     if question.shown == "table":
         shared = {"table_timestamp_format": "smart_date", "server_page_length": 10, "show_cell_bars": False}
         if not names:
             order = [json.dumps([name, ascending]) for name, ascending in _order(question)]
-            return {
-                "query_mode": "raw",
-                "all_columns": list(question.columns),
-                "order_by_cols": order,
-                "column_config": {name: {"d3NumberFormat": ",.1f"} for name in _fractions(question)},
-                **shared,
-            }
+            formats = {name: {"d3NumberFormat": ",.1f"} for name in _fractions(question)}
+            rows = {"query_mode": "raw", "all_columns": question.columns, "order_by_cols": order}
+            return {**rows, "column_config": formats, **shared}
         (by, ascending), *_ = _order(question)
-        return {
-            "query_mode": "aggregate",
-            "groupby": list(question.columns),
-            "metrics": names,
-            "timeseries_limit_metric": _sorting_metric(question, by),
-            "order_desc": not ascending,
-            **shared,
-        }
+        groups = {"query_mode": "aggregate", "groupby": question.columns, "metrics": names}
+        sorting = {"timeseries_limit_metric": _sorting_metric(question, by), "order_desc": not ascending}
+        return {**groups, **sorting, **shared}
     along, *series = question.columns
-    return {
-        "x_axis": along,
-        "time_grain_sqla": "P1D" if along == question.time else None,
-        "x_axis_sort": along,
-        "x_axis_sort_asc": True,
-        "metrics": names,
-        "groupby": series,
-        "order_desc": True,
-        "truncate_metric": True,
-        "show_legend": True,
-        "rich_tooltip": True,
-        "y_axis_format": question.measures[0].number_format,
-        "x_axis_time_format": "smart_date",
-        "stack": "Stack" if question.is_stacked else None,
-    }
+    grain = "P1D" if along == question.time else None
+    axis = {"x_axis": along, "time_grain_sqla": grain, "x_axis_sort": along, "x_axis_sort_asc": True}
+    figures = {"metrics": names, "groupby": series, "order_desc": True, "truncate_metric": True}
+    scales = {"y_axis_format": question.measures[0].number_format, "x_axis_time_format": "smart_date"}
+    stack = "Stack" if question.is_stacked else None
+    return {**axis, **figures, "show_legend": True, "rich_tooltip": True, **scales, "stack": stack}
 
 
 def _fractions(question: Question) -> list[str]:
@@ -108,7 +68,7 @@ def _fractions(question: Question) -> list[str]:
 
 
 def _query(question: Question) -> dict[str, Any]:
-    columns: list[Any] = list(question.columns)
+    columns: list[Any] = question.columns
     if question.shown in ("lines", "bars"):
         axis = {"columnType": "BASE_AXIS", "expressionType": "SQL", "label": columns[0], "sqlExpression": columns[0]}
         columns[0] = {**axis, "timeGrain": "P1D"} if columns[0] == question.time else axis
@@ -125,22 +85,12 @@ def _query(question: Question) -> dict[str, Any]:
     filters = [{"col": each.column, "op": "IN", "val": list(each.values)} for each in question.conditions]
     if question.time:
         filters.insert(0, {"col": question.time, "op": "TEMPORAL_RANGE", "val": _time_range(question)})
-    query = {
-        "columns": columns,
-        "filters": filters,
-        "orderby": order,
-        "row_limit": question.limit,
-        "extras": {"having": "", "where": ""},
-        "applied_time_extras": {},
-        "annotation_layers": [],
-        "url_params": {},
-        "custom_params": {},
-        "custom_form_data": {},
-    }
+    asked = {"columns": columns, "filters": filters, "orderby": order, "row_limit": question.limit}
+    query = {**asked, **_NO_EXTRAS, **_NO_PARAMETERS}
     if question.measures:
         query["metrics"] = [measure.name for measure in question.measures]
     if question.shown in ("lines", "bars"):
-        query["series_columns"] = list(question.columns[1:])
+        query["series_columns"] = question.columns[1:]
     return query
 
 
@@ -163,23 +113,13 @@ def _sorting_metric(question: Question, name: str) -> Any:
 
 
 def _adhoc_filters(question: Question) -> Iterator[dict[str, Any]]:
+    where = {"clause": "WHERE", "expressionType": "SIMPLE"}
     if question.time:
-        yield {
-            "clause": "WHERE",
-            "expressionType": "SIMPLE",
-            "subject": question.time,
-            "operator": "TEMPORAL_RANGE",
-            "comparator": _time_range(question),
-        }
-    for condition in question.conditions:
-        yield {
-            "clause": "WHERE",
-            "expressionType": "SIMPLE",
-            "subject": condition.column,
-            "operator": "IN",
-            "operatorId": "IN",
-            "comparator": list(condition.values),
-        }
+        operator, comparator = "TEMPORAL_RANGE", _time_range(question)
+        yield {**where, "subject": question.time, "operator": operator, "comparator": comparator}
+    for each in question.conditions:
+        one_of = {"operator": "IN", "operatorId": "IN", "comparator": list(each.values)}
+        yield {**where, "subject": each.column, **one_of}
 
 
 def _time_range(question: Question) -> str:

@@ -1,4 +1,4 @@
-"""Where a BI tool finds the database, and as whom it reads; it must not know the tools, and holds no password."""
+"""Where a BI tool finds the database, and as whom it reads."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ from sqlalchemy import URL
 
 Kind = Literal["sqlite", "postgresql", "mariadb"]
 
-_KINDS: dict[str, Kind] = {
-    "sqlite": "sqlite",
-    "postgresql": "postgresql",
-    "mysql": "mariadb",
-    "mariadb": "mariadb",
-}
+_KINDS: dict[str, Kind] = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mariadb", "mariadb": "mariadb"}
 _PORTS = {"postgresql": 5432, "mariadb": 3306}
 
 
@@ -65,14 +60,8 @@ def target_of(url: URL, reader: str, host: str | None = None) -> Target:
     """Describe the database of a URL; ``host`` is its name as the tool knows it, else the URL's."""
     kind = _KINDS[url.get_backend_name()]
     if kind == "sqlite":
-        file = (url.database or "").removeprefix("file:")
-        return Target(kind, str(Path(file).absolute()))
+        return Target(kind, str(Path((url.database or "").removeprefix("file:")).absolute()))
     asked = url.host or str(url.query.get("host", ""))
-    return Target(
-        kind,
-        url.database or url.username or "",
-        host or (asked if asked and not asked.startswith("/") else "localhost"),
-        url.port or _PORTS[kind],
-        reader,
-        str(url.query.get("sslmode", "")),
-    )
+    host = host or (asked if asked and not asked.startswith("/") else "localhost")
+    sslmode = str(url.query.get("sslmode", ""))
+    return Target(kind, url.database or url.username or "", host, url.port or _PORTS[kind], reader, sslmode)
