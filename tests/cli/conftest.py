@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from etl.cli import main
 from etl.simulator import SimulatedServer, World
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left: its exit code and what it wrote."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.stdout)
-
+from tests.lab import Outcome, own_folder
 
 Run = Callable[..., Outcome]
 
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Work in an empty folder, without settings from elsewhere; leave the log as it was."""
-    for name in list(os.environ):
-        if name.startswith("VB365_ETL_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("platformdirs.user_config_path", lambda _: tmp_path / "user")
-    monkeypatch.setattr("platformdirs.site_config_path", lambda _: tmp_path / "site")
-    root, ours = logging.getLogger(), logging.getLogger("etl")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
-    logging.captureWarnings(capture=False)
+    with own_folder(tmp_path, monkeypatch):
+        yield
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
 
@@ -31,6 +33,7 @@ def test_the_demo_fills_a_database_that_every_command_can_look_at(run: Run) -> N
     assert {("removed", None), ("returned", None), ("changed", "name"), ("changed", "is_enabled")} <= changed
 
 
+@pytest.mark.slow
 def test_a_demo_starts_over_and_tells_where_to_look(run: Run) -> None:
     for _ in range(2):
         outcome = run("demo", "--weeks", "1", "--jobs", "8")

@@ -22,9 +22,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from etl.extract.versions import VERSIONS
+
 FOLDER = Path(__file__).parents[1] / "transform"
-DOCUMENTS = FOLDER / "documents"
-API_VERSIONS = range(1, 1 + len(list(DOCUMENTS.glob("v*.json"))))
+API_VERSIONS = sorted(VERSIONS)
 LATEST = API_VERSIONS[-1]
 
 Sample = Mapping[str, Any]

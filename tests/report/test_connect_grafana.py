@@ -148,6 +148,7 @@ def expanded(sql: str, kind: str, since: datetime, until: datetime, organization
     return head
 
 
+@pytest.mark.slow
 def test_every_panel_shows_something_of_a_demo(empty_database: Database, tmp_path: Path) -> None:
     target = target_of(empty_database.engine.url, "vb365_reader")
     if empty_database.kind == "sqlite":

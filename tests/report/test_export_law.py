@@ -82,7 +82,10 @@ def live(engine: Engine, folder: Path, seed: int, steps: int, file_format: FileF
     return counts
 
 
-@pytest.mark.parametrize(("seed", "file_format"), [(0, "csv"), (1, "parquet"), (2, "csv")])
+@pytest.mark.parametrize(
+    ("seed", "file_format"),
+    [(0, "csv"), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, "parquet"), (2, "csv")))],
+)
 def test_exporting_again_equals_exporting_anew(
     sqlite_database: Database, tmp_path: Path, seed: int, file_format: FileFormat
 ) -> None:
