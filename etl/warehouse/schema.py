@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 
 logger = log.get_logger(__name__)
 
-# The newest migration; a test holds it against migrations/. Known here so that a pass over an up-to-date
-# database does not load Alembic.
-HEAD_REVISION = "0008"
+
+def migrations_folder() -> Path:
+    """Return the folder of the migrations: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "_migrations"
+    return installed if installed.is_dir() else package.parent / "migrations"
+
+
+# The newest migration, by its file's name: a pass over an up-to-date database does not load Alembic.
+HEAD_REVISION = max(each.name for each in (migrations_folder() / "versions").glob("[0-9]*_*.py")).partition("_")[0]
 
 
 def current_revision(engine: Engine) -> str | None:
@@ -143,10 +150,3 @@ def _migrate(engine: Engine, direction: str, revision: str) -> None:
     with reachable(engine), engine.connect() as connection:
         config.attributes["connection"] = connection
         getattr(command, direction)(config, revision)
-
-
-def migrations_folder() -> Path:
-    """Return the folder of the migrations: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "_migrations"
-    return installed if installed.is_dir() else package.parent / "migrations"
