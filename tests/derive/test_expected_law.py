@@ -164,7 +164,7 @@ def worlds(draw: st.DrawFn) -> World:
 
 
 @given(worlds(), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_a_range_equals_its_part_of_the_whole(world: World, data: st.DataObject) -> None:
     known = looked(world, world.passes)
     begin, end = sorted(BEGIN + data.draw(st.integers(0, LENGTH + 600), "cut") * MINUTE for _ in range(2))
@@ -173,7 +173,7 @@ def test_a_range_equals_its_part_of_the_whole(world: World, data: st.DataObject)
 
 
 @given(worlds(), st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 def test_the_order_of_arrival_does_not_matter(world: World, random: Any) -> None:
     known = looked(world, world.passes)
     shuffled = StartFacts(*(random.sample(list(each), len(list(each))) for each in known.facts))
@@ -181,7 +181,7 @@ def test_the_order_of_arrival_does_not_matter(world: World, random: Any) -> None
 
 
 @given(worlds())
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_rows_kept_pass_by_pass_equal_those_from_scratch(world: World) -> None:
     kept: dict[datetime, ExpectedRun] = {}
     before = StartFacts()
@@ -203,7 +203,7 @@ def test_rows_kept_pass_by_pass_equal_those_from_scratch(world: World) -> None:
 
 
 @given(worlds())
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_missed_is_only_what_truly_should_have_run_and_did_not(world: World) -> None:
     for row in scratch(looked(world, world.passes)):
         if row.outcome == "missed":
@@ -230,7 +230,7 @@ def test_missed_is_only_what_truly_should_have_run_and_did_not(world: World) -> 
 
 
 @given(worlds())
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 def test_a_run_meets_at_most_one_start_and_every_reason_is_a_sentence(world: World) -> None:
     rows = scratch(looked(world, world.passes))
     met_by = [row.session_id for row in rows if row.session_id is not None]

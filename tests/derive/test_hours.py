@@ -173,7 +173,7 @@ def test_pieces_are_whole_and_lie_in_one_hour_of_the_clock(
         assert last.replace(tzinfo=None) - local.replace(tzinfo=None) < timedelta(hours=1)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None)
 @given(st.one_of(moments, near_a_jump), st.integers(0, 9 * 60), zones)
 def test_every_minute_counts_for_its_hour(started_at: datetime, minutes: int, zone: ZoneInfo) -> None:
     started_at = started_at.replace(second=0, microsecond=0)

@@ -348,7 +348,7 @@ schedules = st.one_of(
 
 
 @given(st.data(), schedules, st.sampled_from(moments()))
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 def test_starts_equal_a_walk_over_every_minute(
     data: st.DataObject, schedule: Schedule, moment: tuple[str, str]
 ) -> None:

@@ -48,7 +48,7 @@ def cut(body: bytes, size: int, chunk_size: int) -> list[bytes]:
     return [bytes(document) for batch in cut_array(in_pieces(body, size), chunk_size=chunk_size) for document in batch]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(objects=OBJECTS, style=STYLES, size=SIZES, chunk_size=SIZES)
 def test_an_array_comes_out_the_same_wherever_it_is_cut(
     objects: list[dict[str, Any]], style: dict[str, Any], size: int, chunk_size: int
@@ -58,7 +58,7 @@ def test_an_array_comes_out_the_same_wherever_it_is_cut(
     assert [json.loads(document) for document in cut(body, size, chunk_size)] == objects
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(objects=OBJECTS, bad=BAD, place=st.integers(0, 8), style=STYLES, size=SIZES, chunk_size=SIZES)
 def test_one_bad_document_comes_as_it_was_sent_and_its_neighbours_whole(
     objects: list[dict[str, Any]], bad: bytes, place: int, style: dict[str, Any], size: int, chunk_size: int
@@ -73,7 +73,7 @@ def test_one_bad_document_comes_as_it_was_sent_and_its_neighbours_whole(
     assert page.next_href == "/v8/Jobs?offset=9"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(objects=OBJECTS.filter(len), style=STYLES, size=SIZES, chunk_size=SIZES, data=st.data())
 def test_an_array_that_is_cut_off_is_never_taken_for_a_whole_one(
     objects: list[dict[str, Any]], style: dict[str, Any], size: int, chunk_size: int, data: st.DataObject
@@ -85,7 +85,7 @@ def test_an_array_that_is_cut_off_is_never_taken_for_a_whole_one(
         cut(body[:until], size, chunk_size)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(objects=OBJECTS, style=STYLES)
 def test_a_page_comes_out_the_same(objects: list[dict[str, Any]], style: dict[str, Any]) -> None:
     page = cut_page(json.dumps({"offset": 0, "results": objects, "_links": {}, "totalCount": 3}, **style).encode())

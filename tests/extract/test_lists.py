@@ -192,7 +192,7 @@ _CHANGES = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=_CHANGES, size=st.integers(0, 60), limit=st.sampled_from([2, 7, 20, 30]))
 def test_a_walk_that_ends_well_has_seen_all_that_was_there_throughout(
     changes: dict[int, tuple[list[int], list[int]]], size: int, limit: int, server: SimulatedServer, connect: Connect

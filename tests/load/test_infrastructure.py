@@ -411,7 +411,7 @@ Told = st.fixed_dictionaries(
 Passes = st.lists(st.dictionaries(st.sampled_from(PLACES), Told), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(passes=Passes)
 def test_rows_are_what_was_told_last_and_changes_lead_from_the_first_to_the_last(
     sqlite_estate: Estate, passes: list[dict[str, dict[str, Any]]]

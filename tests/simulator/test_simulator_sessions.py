@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.simulator import LogLine, Session, World
@@ -237,7 +237,6 @@ def test_sessions_are_selected_by_job_kind_and_status() -> None:
     assert selected(job_uid="nobody") == set()
 
 
-@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(["make", "edit", "forget", "list"]))))
 def test_what_is_listed_is_what_is_remembered_after_any_changes(steps: list[tuple[str, str]]) -> None:
     sessions, expected = Sessions(seed=1), dict[str, int]()

@@ -349,7 +349,7 @@ _SECRETS = st.recursive(
 _NAMES = st.sampled_from(["id", "Id", "port", "isBackedup", "capacityBytes", "_links", "firstBackuptime", "unknown"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(st.sampled_from(list(STREAM_OF_ENTITY)), st.dictionaries(_NAMES, _SECRETS), st.integers(1, 8))
 def test_no_secret_leaves_a_document(entity: Entity, document: dict[str, Any], version: int) -> None:
     found = read(entity, document, version)

@@ -170,7 +170,7 @@ _PARTS = st.sampled_from([
 _TEXTS = st.lists(_PARTS, max_size=14).map("".join) | st.lists(_PARTS, min_size=150, max_size=200).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(_TEXTS | st.text(max_size=60))
 def test_a_pattern_is_its_own_pattern(message: str) -> None:
     pattern = pattern_of(message)

@@ -420,7 +420,7 @@ _FIGURES = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(st.dictionaries(_KEYS, _VALUES | _FIGURES), st.integers(1, 8))
 @example({}, 1)
 def test_no_document_makes_it_raise(change: dict[str, Any], version: int) -> None:
@@ -432,7 +432,7 @@ def test_no_document_makes_it_raise(change: dict[str, Any], version: int) -> Non
             assert each is None or -(2**63) <= each < 2**63
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_no_bytes_make_it_raise(raw: bytes) -> None:
     assert isinstance(read(raw), Rejection)
