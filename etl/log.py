@@ -1,4 +1,4 @@
-"""Structured logging to stderr that never shows a secret; it must not know what is logged, or by whom."""
+"""Structured logging to stderr that never shows a secret."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The settings: one TOML file, the environment over it, and secrets that are read only when they are needed.
 
-This package must not know what the settings are used for, and never shows a secret.
+It never shows a secret.
 """
 
 from etl.config.loading import default_paths, load_settings

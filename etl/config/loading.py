@@ -1,4 +1,4 @@
-"""Read the settings from one TOML file and the environment; it must not know what a setting means."""
+"""Read the settings from one TOML file and the environment."""
 
 from __future__ import annotations
 

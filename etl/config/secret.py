@@ -1,4 +1,4 @@
-"""A secret that is kept elsewhere and read only when it is needed; it must not know what the secret opens."""
+"""A secret that is kept elsewhere and read only when it is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user can set, as frozen values that are checked once; it must not know where the values come from."""
+"""What a user can set, as frozen values that are checked once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How single settings are written: durations, zones, names, crontab lines; it must not know which setting uses them."""
+"""How single settings are written: durations, zones, names, crontab lines."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What people ask of the warehouse; it must not write to it."""
+"""What people ask of the warehouse."""

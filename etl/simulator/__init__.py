@@ -1,4 +1,4 @@
-"""A simulated VB365 server: for the demo, for tests, and for people without one; it must not know who reads it.
+"""A simulated VB365 server: for the demo, for tests, and for people without one.
 
 Read ``world.py`` first (what happens), then ``documents.py`` and ``session_documents.py`` (how each API version tells
 it).

@@ -1,4 +1,4 @@
-"""Which resource answers which request, all API versions side by side; it must not know sockets or how time passes.
+"""Which resource answers which request, all API versions side by side.
 
 The items in a job's scope are linked to, as on a real server, but not served: they answer 404.
 """

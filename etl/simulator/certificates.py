@@ -1,4 +1,4 @@
-"""Self-signed certificates as a real server makes itself, and spoiled ones; it must not know who presents them."""
+"""Self-signed certificates as a real server makes itself, and spoiled ones."""
 
 from __future__ import annotations
 

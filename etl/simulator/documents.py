@@ -1,4 +1,4 @@
-"""How each API version writes a job: state -> bytes, pure; this file must not know HTTP, pages or the world.
+"""How each API version writes a job: state -> bytes, pure.
 
 Order and presence of the keys follow the vendor's reference of that version. v1 to v5 leave out what has no
 value, later ones write null.

@@ -1,4 +1,4 @@
-"""What surrounds the jobs of a simulated server, and how administrators change it; it must not know jobs or time."""
+"""What surrounds the jobs of a simulated server, and how administrators change it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong, to be switched on while the server runs; this file must not know resources or sockets.
+"""What can go wrong, to be switched on while the server runs.
 
 Every fault is a hook before or after the answer to the requests of a path. A path is a regular expression that has to
 match the whole path, in any case: ``/v8/Jobs`` is the list alone, ``/v8/Jobs/.*`` are the single jobs.

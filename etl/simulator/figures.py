@@ -1,4 +1,4 @@
-"""What a run attempt achieved, drawn from a seed: rates, amounts, bottleneck; it must not know documents or time."""
+"""What a run attempt achieved, drawn from a seed: rates, amounts, bottleneck."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulator as a command: serves in the foreground until it is told to end; it must not know the command line."""
+"""The simulator as a command: serves in the foreground until it is told to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What administrators do to a world between two looks at it, drawn by chance; it must not know how time passes."""
+"""What administrators do to a world between two looks at it, drawn by chance."""
 
 from __future__ import annotations
 

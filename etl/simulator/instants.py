@@ -1,4 +1,4 @@
-"""How instants are written, as .NET does: in ticks of 100 ns; it must not know what happened then."""
+"""How instants are written, as .NET does: in ticks of 100 ns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of one simulated job as the server itself holds it; this file must not know how an API writes it."""
+"""The state of one simulated job as the server itself holds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request and an answer as the simulator passes them around; it must not know sockets, state or resources."""
+"""A request and an answer as the simulator passes them around."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists, pages and errors as each version answers them; it must not know what stands on a page."""
+"""Lists, pages and errors as each version answers them."""
 
 from __future__ import annotations
 

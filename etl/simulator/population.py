@@ -1,4 +1,4 @@
-"""Draws a believable estate from a seed: who is backed up where and when; it must not know how time goes on."""
+"""Draws a believable estate from a seed: who is backed up where and when."""
 
 from __future__ import annotations
 

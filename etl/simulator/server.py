@@ -1,4 +1,4 @@
-"""The simulated server on a real socket, with or without TLS; it must not know what the answers say."""
+"""The simulated server on a real socket, with or without TLS."""
 
 from __future__ import annotations
 

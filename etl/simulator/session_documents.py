@@ -1,4 +1,4 @@
-"""How each API version writes a session and its log: state -> bytes, pure; it must not know HTTP or the world."""
+"""How each API version writes a session and its log: state -> bytes, pure."""
 
 from __future__ import annotations
 

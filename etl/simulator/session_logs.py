@@ -1,4 +1,4 @@
-"""What a session logged, drawn from its uid: a few steps, and why it failed; it must not know how a log is written."""
+"""What a session logged, drawn from its uid: a few steps, and why it failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sessions and log lines answer which request, each API version beside the others; it must not know sockets."""
+"""Which sessions and log lines answer which request, each API version beside the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a job starts next by its schedule and windows; pure, it must not know the world or the present time."""
+"""When a job starts next by its schedule and windows; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is signed in: grants, expiry, anti-forgery cookies; it must not know which resources a token opens."""
+"""Who is signed in: grants, expiry, anti-forgery cookies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts made from what was loaded: expected runs, hours, days; it must not know how they are computed."""
+"""Facts made from what was loaded: expected runs, hours, days."""
 
 from sqlalchemy import (
     BigInteger,

@@ -1,4 +1,4 @@
-"""Run attempts and what they logged; it must not know what is derived from them."""
+"""Run attempts and what they logged."""
 
 from sqlalchemy import BigInteger, Date, ForeignKeyConstraint, Index, Integer, SmallInteger, UniqueConstraint
 
