@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import structlog
 from sqlalchemy import Engine
 
+from etl import log
 from etl.config import ServerSettings, Settings
 from etl.derive.horizon import Zones
 from etl.errors import ConfigurationError, SourceError, UsageError
@@ -40,7 +40,7 @@ from etl.warehouse.engine import reading
 
 __all__ = ["SyncOptions", "SyncResult", "load_file", "rebuild", "retry_rejected", "sync"]
 
-_log = structlog.get_logger()
+logger = log.get_logger(__name__)
 
 _FIRST_RELEASE = datetime(2016, 1, 1, tzinfo=UTC)  # of Veeam Backup for Microsoft Office 365, in that year
 
@@ -217,7 +217,7 @@ def _identity(server: ServerSettings, client: Vb365Client) -> Identity:
 def _log_unserved(version: ApiVersion, server: ServerSettings) -> None:
     for stream in unserved_streams(version, server.streams):
         what = "stream skipped: this API version has no such list"
-        _log.info(what, server=server.name, stream=stream, api_version=str(version))
+        logger.info(what, server=server.name, stream=stream, api_version=str(version))
 
 
 def _zones(settings: Settings, server: ServerSettings) -> Zones:

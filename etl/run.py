@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-import structlog
 from sqlalchemy import Connection, Engine
 
+from etl import log
 from etl.errors import LostLock, Vb365EtlError
 from etl.extract.traffic import Traffic
 from etl.load import ledger
 from etl.load.ledger import Clock, LedgerRow, Observation, StreamResult
 from etl.warehouse.locks import retry_on_contention
 
-_log = structlog.get_logger()
+logger = log.get_logger(__name__)
 T = TypeVar("T")
 
 
@@ -73,7 +73,7 @@ class SyncRun:
         before = self.observation
         self.observation = ledger.observe(self.engine, self.row, self.clock(), self.traffic.server_date)
         if self.observation.is_clock_adjusted and not before.is_clock_adjusted:
-            _log.warning(
+            logger.warning(
                 "the last observation lies ahead of the clock: time is counted on from there",
                 server=self.server_name,
                 observed_at=self.observed_at.isoformat(),

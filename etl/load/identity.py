@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-import structlog
 from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, exc, insert, select, update
 
+from etl import log
 from etl.errors import IdentityError, UsageError
 from etl.extract.versions import version_named
 from etl.warehouse.engine import reading, writing
 from etl.warehouse.locks import retry_on_contention
 from etl.warehouse.tables import server
 
-_log = structlog.get_logger()
+logger = log.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _assert_renamed(old: str, identity: Identity, configured: Collection[str]) -
             where="servers",
             hint="keep one of the two in the settings",
         )
-    _log.warning("server renamed", old=old, new=identity.name, installation_id=identity.installation_id)
+    logger.warning("server renamed", old=old, new=identity.name, installation_id=identity.installation_id)
 
 
 def _assert_accepted(row: Row[Any], identity: Identity, accept_new: bool) -> None:
@@ -146,7 +146,7 @@ def _assert_accepted(row: Row[Any], identity: Identity, accept_new: bool) -> Non
 
 
 def _retire(connection: Connection, row: Row[Any], now: datetime) -> None:
-    _log.warning("server retired", name=row.name, installation_id=row.installation_id)
+    logger.warning("server retired", name=row.name, installation_id=row.installation_id)
     connection.execute(update(server).where(server.c.id == row.id).values(retired_at=now, active_key=None))
 
 
@@ -154,9 +154,9 @@ def _update(connection: Connection, row: Row[Any], identity: Identity) -> int:
     if row.api_version:
         version_named(row.api_version, where=f"server {row.name}, as it was read before")
     if identity.base_url and row.base_url and identity.base_url != row.base_url:
-        _log.warning("server has a new url", name=identity.name, old=row.base_url, new=identity.base_url)
+        logger.warning("server has a new url", name=identity.name, old=row.base_url, new=identity.base_url)
     if identity.api_version and row.api_version and identity.api_version != row.api_version:
-        _log.info(
+        logger.info(
             "server is read at another API version", name=identity.name, old=row.api_version, new=identity.api_version
         )
     values = {name: value for name, value in _values(identity).items() if value is not None}

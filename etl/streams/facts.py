@@ -8,11 +8,11 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
 
-import structlog
 from msgspec import structs
 from sqlalchemy import Connection, Engine
 
 from etl import derive as rules
+from etl import log
 from etl.config import Settings
 from etl.derive.calendar import day_bounds, day_of
 from etl.derive.expected import LONGEST_GRACE
@@ -31,7 +31,7 @@ from etl.streams.reading import Progress
 from etl.warehouse.engine import reading, writing
 from etl.warehouse.locks import retry_on_contention
 
-_log = structlog.get_logger()
+logger = log.get_logger(__name__)
 
 _JOBS_AT_ONCE = 200
 _ATTEMPTS_AT_ONCE = 20_000
@@ -134,7 +134,7 @@ def _mark_unrevised(connection: Connection, sync_run: SyncRun, before: Derived, 
     server_id = sync_run.server_id
     since = first_data(connection, server_id) or sync_run.observed_at
     last = stale.mark_stale_next(connection, server_id, before.revised_to, since, _REVISED_AT_ONCE)
-    _log.info("rules of derivation are newer", server=sync_run.server_name, is_last_part=last is None)
+    logger.info("rules of derivation are newer", server=sync_run.server_name, is_last_part=last is None)
     return when_done if last is None else structs.replace(when_done, revision=before.revision, revised_to=last)
 
 

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from etl import log
 from etl.errors import DocumentRejected, NotFound, SourceError, UsageError
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.files import read_documents
@@ -31,7 +31,7 @@ from etl.transform.jobs import document_digest, kind_of_document, read_job
 from etl.transform.records import KINDS, STREAM_OF_KIND, Kind, Rejection
 from etl.warehouse.engine import reading
 
-_log = structlog.get_logger()
+logger = log.get_logger(__name__)
 
 KIND_OF_STREAM: Mapping[str, Kind] = {stream: kind for kind, stream in STREAM_OF_KIND.items()}
 
@@ -285,7 +285,7 @@ def load_documents(sync_run: SyncRun, documents: JobReading) -> None:
     sync_run.finish(lambda connection: _load(connection, sync_run, documents))
     documents.log_unknown_words(sync_run.server_name)
     for path in documents.volatile:
-        _log.warning("volatile field, out of versions from now on", server=sync_run.server_name, path=path)
+        logger.warning("volatile field, out of versions from now on", server=sync_run.server_name, path=path)
 
 
 def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> StreamResult:

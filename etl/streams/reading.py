@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-import structlog
-
+from etl import log
 from etl.errors import DocumentRejected, MassRemovalRefused, PagesShifted, SourceError
 from etl.load.ledger import Counts, StreamResult
 from etl.transform.records import Rejection
 
-_log = structlog.get_logger()
+logger = log.get_logger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
 """Called during long work: stream, documents seen so far, how many are expected (None = nobody knows)."""
@@ -77,7 +76,7 @@ class Reading:
     def log_unknown_words(self, server_name: str) -> None:
         """Log every word that is in no vocabulary of ours, once."""
         for path, word in sorted(self.unknown_words):
-            _log.warning("unknown word", server=server_name, stream=self.stream, path=path, word=word)
+            logger.warning("unknown word", server=server_name, stream=self.stream, path=path, word=word)
 
     def result(
         self,

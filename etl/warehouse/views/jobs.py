@@ -23,10 +23,9 @@ from etl.warehouse.tables import (
     session_baseline,
 )
 from etl.warehouse.views.names import NAMES, PROXY_NAME, named, named_job
-from etl.warehouse.views.view import View, not_negative, whole
+from etl.warehouse.views.view import LENIENT, View, not_negative, whole
 
 _MASKED = "***"  # values of fields that nobody knows may be anything
-_LENIENT = ("Success", "Warning")
 _SAME_START_SECONDS = 60  # a session and the last run of its job that start no further apart are the same
 _IS_PRESENT = (job.c.removed_at.is_(None), job.c.is_stub == 0, server.c.retired_at.is_(None))
 
@@ -48,7 +47,7 @@ def _newest(
 _any, _good, _strict = (job_session.alias(name) for name in ("any_session", "good_session", "strict_session"))
 _last, _success, _strictly = (job_session.alias(name) for name in ("last_session", "last_good", "last_strict"))
 _session_status, _job_status = run_status.alias("session_run_status"), run_status.alias("job_run_status")
-_newest_good = _newest(_good, _good.c.status.in_(_LENIENT), _good.c.ended_at.is_not(None))
+_newest_good = _newest(_good, _good.c.status.in_(LENIENT), _good.c.ended_at.is_not(None))
 _newest_strict = _newest(_strict, _strict.c.status == "Success", _strict.c.ended_at.is_not(None))
 _newest_run = _newest(job_run, key="first_session_id", at="first_started_at")
 _runs_missed = (

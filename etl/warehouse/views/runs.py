@@ -6,9 +6,8 @@ from sqlalchemy import and_, case, exists, func, not_, or_, select
 
 from etl.warehouse.tables import expected_run, job, job_run, job_session, job_version, server
 from etl.warehouse.views.names import NAMES, named
-from etl.warehouse.views.view import View
+from etl.warehouse.views.view import LENIENT, View
 
-_LENIENT = ("Success", "Warning")
 _NOT_SIMPLY_MET = ("met_late", "failed", "missed", "overlapped", "window_closed", "disabled", "not_observed")
 
 RUN = View(
@@ -96,7 +95,7 @@ _copy_id = (
     .where(
         _copying.c.job_id == _copy_job.c.id,
         _copying.c.started_at >= job_run.c.final_ended_at,
-        _copying.c.status.in_(_LENIENT),
+        _copying.c.status.in_(LENIENT),
         _copying.c.ended_at.is_not(None),
         or_(_next_ended_at.is_(None), _copying.c.started_at < _next_ended_at),
     )

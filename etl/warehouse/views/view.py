@@ -25,6 +25,9 @@ _MEANINGS = {
     "proxy_name": "Name of the proxy today; its id while no name is known",
 }
 
+LENIENT = ("Success", "Warning")
+"""The groups of statuses that the lenient policy counts as success."""
+
 
 class ViewColumn(NamedTuple):
     """One column of a view."""
