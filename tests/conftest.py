@@ -195,7 +195,7 @@ class Pool:
 
 
 # Filled by an upgrade, and part of the schema here.
-_OF_AN_UPGRADE = ("alembic_version", "data_dictionary")
+_OF_AN_UPGRADE = ("alembic_version", "data_dictionary", "view_contract")
 
 
 def _schema(engine: Engine) -> str:
