@@ -198,7 +198,7 @@ def test_from_an_empty_folder_to_history(empty_database: Database, monkeypatch: 
         assert run("jobs", "--as-of", "2020-01-01", "--json").json == []
 
         history = run("history", jobs[0]["job_uid"], "--json").json
-        assert list(history) == ["changes", "statuses", "runs"]
+        assert list(history) == ["changes", "statuses", "runs", "expected"]
         assert history["changes"] == [
             {
                 "detected_at": result["observed_at"],
