@@ -21,9 +21,9 @@ from etl.streams.facts import rebuild
 from etl.warehouse.engine import writing
 from etl.warehouse.tables import job_session, run_status, session_hour
 from tests.conftest import Database
+from tests.laws.test_derived_law import ZONES, meddle, with_zone
 from tests.one_pass import run_pass, settings_for
 from tests.report.exported import files_in
-from tests.test_derived_law import ZONES, meddle, with_zone
 
 pytestmark = pytest.mark.law
 

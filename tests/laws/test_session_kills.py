@@ -23,9 +23,9 @@ from etl.simulator import Session, SimulatedServer, World
 from etl.streams import facts as derived
 from etl.streams import messages, sessions
 from tests.conftest import Database
+from tests.laws.test_crash_law import AFTER, KILLED, Rows, at_one_instant, restore_rows, run_patiently, saved_rows
 from tests.natural_rows import natural_rows
 from tests.one_pass import run_pass, settings_for
-from tests.test_crash_law import AFTER, KILLED, Rows, at_one_instant, restore_rows, run_patiently, saved_rows
 
 pytestmark = [pytest.mark.law, pytest.mark.slow]
 

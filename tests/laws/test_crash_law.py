@@ -34,7 +34,7 @@ from tests.one_pass import run_pass, settings_for
 
 pytestmark = [pytest.mark.law, pytest.mark.slow]
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 KILLED = START + timedelta(hours=3)
 AFTER = KILLED + timedelta(microseconds=1)  # what a second pass on the same clock observes (H8)
@@ -95,7 +95,7 @@ def _arm(engine: Engine, kill_at: int) -> None:
 def killer(database: Database, server: SimulatedServer) -> Iterator[Callable[[int], int]]:
     """Start the process that runs passes to be killed: call it with the point to die at, it returns the exit code."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.test_crash_law", database.url, server.url],
+        [sys.executable, "-m", "tests.laws.test_crash_law", database.url, server.url],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
