@@ -34,13 +34,13 @@ from etl.warehouse.views import VIEWS, View
 from tests.conftest import Database
 from tests.lab import SETTINGS, lab_with, own_folder, run
 from tests.one_pass import settings_for
-from tests.recipes import CONTRIBUTING, ROOT, Copy, Edits, files_of, paths_in, seeing_tests, titles
+from tests.recipes import CONTRIBUTING, ROOT, Copy, Edits, files_of, paths_in, section, seeing_tests, titles
 from tests.report.test_year import KEYS
 from tests.report.year.views import Views
 from tests.warehouse.test_views import PROMISED
 
 FIELD, VERSION = "A field of a job", "An API version"
-MIGRATION = "migrations/versions/"
+MIGRATION, EXPLAINED = "migrations/versions/", "tests/laws/field_samples.py"
 
 # What the text says ----------------------------------------------------------------------------------------------
 
@@ -114,8 +114,7 @@ def with_the_field(tmp_path_factory: pytest.TempPathFactory, revised_sqlite: Pat
 
 
 def test_a_field_needs_the_files_of_its_recipe_and_no_other(with_the_field: Copy) -> None:
-    named = files_of(FIELD)
-    assert [each for each in named if each != MIGRATION and each not in EDITS] == ["tests/laws/field_samples.py"]
+    assert {*files_of(FIELD)} - {EXPLAINED} == {*EDITS, MIGRATION}
     written = f"{MIGRATION}{int(schema.HEAD_REVISION) + 1:04d}_whether_a_job_is_encrypted.py"
     assert with_the_field.differing(ROOT) == sorted([*EDITS, written])
 
@@ -169,7 +168,7 @@ def test_a_field_that_was_added_is_read_kept_and_compared(
         assert (asked(versions), len(asked(changes))) == ([(4,)], len(before) + 2)
 
 
-SEEING = "is_encrypted or sample or catalogue_says or alembic_check or sequential or head_revision"
+SEEING = "is_encrypted or is_spread or sample or catalogue_says or alembic_check or sequential or head_revision"
 
 
 def seen_by_its_tests(copy: Copy) -> tuple[int, str]:
@@ -183,6 +182,39 @@ def test_the_tests_of_the_recipe_are_green_with_the_field(with_the_field: Copy) 
     code, output = seen_by_its_tests(with_the_field)
     assert code == 0, output
     assert int(re.findall(r"(\d+) passed", output)[0]) > 10
+
+
+OF_THE_SCHEDULE: Edits = {
+    "etl/transform/job_fields.py": [
+        (
+            '    Field("last_status", ',
+            '    Field("is_spread", "schedule", {"spread": boolean}, {"backup": _V8}, POLICY, revision=2),\n',
+        )
+    ],
+    "etl/transform/records.py": [("\n\nclass Link(", "    is_spread: bool | None = None\n")],
+    "etl/warehouse/tables/schedules.py": [
+        ('    *flag("is_periodic_window_enabled", ', '    *flag("is_spread", "starts are spread"),\n')
+    ],
+    "etl/transform/normal_form.py": [('"is_schedule_enabled"})', '"is_spread", ')],
+    "tests/transform/fields/jobs.json": [
+        (
+            '  "last_status": {',
+            '  "is_spread": {"versions": {"backup": [8]}, "key": "schedulePolicy.spread", "sent": [true, false]},\n',
+        )
+    ],
+}
+
+
+@pytest.mark.slow
+def test_a_field_of_the_schedule_needs_the_files_that_are_named(tmp_path: Path, revised_sqlite: Path) -> None:
+    named = {*files_of(FIELD), *paths_in(section(FIELD).partition("A field of the schedule")[2].partition("\n\n")[0])}
+    assert named - {EXPLAINED} - {"etl/warehouse/tables/jobs.py"} == {*OF_THE_SCHEDULE, MIGRATION}
+    copy = Copy.of(ROOT, tmp_path)
+    copy.edit(OF_THE_SCHEDULE)
+    migrate(copy, revised_sqlite)
+    code, output = seen_by_its_tests(copy)
+    assert code == 0, output
+    assert "-is_spread] PASSED" in output
 
 
 FORGOTTEN = {
@@ -220,7 +252,7 @@ def test_a_revision_that_was_not_raised_is_seen(with_the_field: Copy, tmp_path: 
 
 
 def test_every_file_of_the_recipe_can_be_forgotten() -> None:
-    assert [*FORGOTTEN] == [each for each in files_of(FIELD) if each != "tests/laws/field_samples.py"]
+    assert [*FORGOTTEN] == [each for each in files_of(FIELD) if each != EXPLAINED]
 
 
 # An API version --------------------------------------------------------------------------------------------------
@@ -292,7 +324,7 @@ def test_each_setting_is_offered_by_init_and_tested() -> None:
             offered.append(f"{table}.{named[1]}")
     known = [*settings_of(Settings)]
     assert len(known) > 20
-    assert sorted(offered) == sorted(known), "the file that init writes (etl/cli/setup.py) has others"
+    assert {*offered} ^ {*known} == set(), "the file that init writes (etl/cli/setup.py) has others"
     tested = (ROOT / "tests/test_config.py").read_text("utf-8")
     assert [each for each in known if not re.search(rf"\b{each.partition('.')[2]}\b", tested)] == []
 
