@@ -20,6 +20,13 @@ from etl.warehouse.types import UtcDateTime
 rewriter = Rewriter()
 
 
+@rewriter.rewrites(ops.MigrationScript)
+def _numbered(_context: Any, revisions: tuple[str, ...], script: ops.MigrationScript) -> ops.MigrationScript:
+    """Give it the number after that of the database, which is at the newest."""
+    script.rev_id = f"{int(revisions[0]) + 1:04d}"
+    return script
+
+
 @rewriter.rewrites(ops.CreateTableOp)
 def _unless_there(_context: Any, _revision: Any, made: Any) -> Any:
     made.if_not_exists = True
@@ -47,6 +54,11 @@ class _ColumnStep(ops.MigrateOperation):
 
     def __init__(self, operation: ops.MigrateOperation, checks: Iterable[ops.CreateCheckConstraintOp]) -> None:
         self.operation, self.checks = operation, tuple(checks)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Say the difference, for ``alembic check``."""
+        found: tuple[Any, ...] = self.operation.to_diff_tuple()
+        return found
 
 
 @rewriter.rewrites(ops.ModifyTableOps)

@@ -14,7 +14,7 @@ from etl.derive.calendar import LENIENT_GROUPS, Day, status_named
 from etl.derive.definitions import Definition
 from etl.derive.expected import ExpectedRun
 from etl.derive.runs import Run, Streak
-from etl.derive.sessions import ORDER, Attempt
+from etl.derive.sessions import ORDER, Attempt, in_64_bits
 
 _MET = ("met", "met_late")
 
@@ -173,8 +173,8 @@ def _job_day(
         duration_seconds_sum=sum(seconds),
         duration_seconds_max=max(seconds, default=None),
         duration_seconds_median=float(median(seconds)) if seconds else None,
-        transferred_bytes=sum(each.transferred_bytes or 0 for each in tally.attempts),
-        items_processed=sum(each.items_processed or 0 for each in tally.attempts),
+        transferred_bytes=in_64_bits(sum(each.transferred_bytes or 0 for each in tally.attempts)),
+        items_processed=in_64_bits(sum(each.items_processed or 0 for each in tally.attempts)),
         seconds_outside_window=tally.seconds_outside,
         status_last=last,
         status_worst=worst,

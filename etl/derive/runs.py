@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from etl.derive.calendar import LENIENT_GROUPS, day_of, status_named
 from etl.derive.definitions import InForce
-from etl.derive.sessions import ORDER, Attempt, SessionRow
+from etl.derive.sessions import ORDER, Attempt, SessionRow, in_64_bits
 
 # How long after the wait of its retry policy a server may take to start a retry.
 _LATEST = timedelta(minutes=5)
@@ -185,7 +185,7 @@ def _run_row(run: Run, first: SessionRow, transferred_bytes: int | None, streak:
         meaning.is_success_lenient,
         meaning.is_failure,
         int((ended_at - run.first_started_at).total_seconds()) if ended_at else None,
-        transferred_bytes,
+        None if transferred_bytes is None else in_64_bits(transferred_bytes),
         streak.failures,
         streak.since,
     )

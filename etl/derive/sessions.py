@@ -69,6 +69,11 @@ ORDER = attrgetter("started_at", "session_uid")
 """What the attempts of a job are sorted by."""
 
 
+def in_64_bits(total: int) -> int:
+    """Return a sum of figures as a column can hold it: the servers' figures are of 64 bits, too, so it may be more."""
+    return max(-(1 << 63), min(total, (1 << 63) - 1))
+
+
 def hours_worked(started_at: datetime, ended_at: datetime | None, ruling: InForce, zones: Zones) -> list[Hour]:
     """Cut an attempt into the hours in which it worked; one that is not over has none yet."""
     if ended_at is None:

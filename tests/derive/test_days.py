@@ -96,6 +96,15 @@ def test_a_row_has_the_columns_of_the_table() -> None:
     assert {"job_id", "server_id", *asdict(EMPTY)} == set(job_day.c.keys())
 
 
+@pytest.mark.parametrize(("figures", "total"), [((2**63 - 1, 1), 2**63 - 1), ((-(2**63), -1), -(2**63))])
+def test_a_sum_of_a_day_fits_its_column(figures: tuple[int, int], total: int) -> None:
+    attempts = [
+        attempt(uid, "05 08:00", "05 08:10", "Success", transferred_bytes=figure, items_processed=figure)
+        for uid, figure in zip("ab", figures, strict=True)
+    ]
+    assert [(each.transferred_bytes, each.items_processed) for each in days(facts(*attempts))[:1]] == [(total, total)]
+
+
 def test_days_without_anything() -> None:
     assert days(DayFacts()) == [EMPTY, replace(EMPTY, day=TUESDAY), replace(EMPTY, day=WEDNESDAY)]
     assert job_days(DayFacts(), [], Carried(), LATER) == []

@@ -11,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import CheckConstraint, Column, Engine, MetaData, SmallInteger, Table, exc, inspect, text
 
 from etl.warehouse import schema
@@ -122,6 +123,13 @@ def test_a_table_is_made_anew_on_sqlite_under_views_of_others(
         assert compare_metadata(MigrationContext.configure(connection, opts=COMPARISON), later) == []
         assert set(inspect(connection).get_view_names()) > {"mine", "names", "rpt_run"}
         connection.execute(text("SELECT * FROM mine, names"))
+
+
+@pytest.mark.usefixtures("later")
+def test_alembic_check_names_a_column_without_a_migration(sqlite_database: Database) -> None:
+    with sqlite_database.engine.connect() as connection, pytest.raises(CommandError) as found:
+        command.check(config(schema.migrations_folder(), connection))
+    assert "'add_column', None, 'sync_cursor', Column('is_paused'" in str(found.value)
 
 
 def test_alembic_check_misses_a_check_that_was_lost(database: Database) -> None:

@@ -170,3 +170,31 @@ def test_a_job_that_comes_back_after_months_does_not_have_its_neighbours_derived
     assert (alone, long) == (1, timedelta(days=89))
     assert others == 2
     assert short < timedelta(days=2)
+
+
+def test_a_sum_that_no_column_holds_is_the_largest_that_one_does(database: Database) -> None:
+    # The API sends figures of 64 bits, and sums of two of them are longer: each pass ended with an OverflowError.
+    largest = 2**63 - 1
+    world = World(jobs=0, start=NOW)
+    job = world.add_job(schedule_type="ManualOnly")
+    first = world.add_session(
+        job.uid, started_at=NOW, ended_at=NOW, status="Failed", transferred_bytes=largest, items=largest
+    )
+    world.add_session(
+        job.uid,
+        started_at=NOW + timedelta(minutes=1),
+        ended_at=NOW + timedelta(minutes=2),
+        status="Success",
+        main_session_uid=first.uid,
+        retry_count=1,
+        transferred_bytes=1,
+        items=1,
+    )
+    with SimulatedServer(world, clock="simulated") as server:
+        settings = settings_for(server.url, streams=ALL)
+        assert run_pass(database.engine, settings, NOW + timedelta(minutes=3)).status == "succeeded"
+    of_day = select(job_day.c.sessions, job_day.c.transferred_bytes, job_day.c.items_processed)
+    of_run = select(job_run.c.attempts, job_run.c.transferred_bytes)
+    with database.engine.connect() as connection:
+        assert connection.execute(of_day).all() == [(2, largest, largest)]
+        assert connection.execute(of_run).all() == [(2, largest)]
