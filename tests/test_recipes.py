@@ -265,6 +265,7 @@ def test_a_version_needs_the_files_of_its_recipe() -> None:
         "etl/simulator/",
         "tests/transform/documents/",
         "tests/transform/session_documents/",
+        *("tests/extract/test_versions.py", "tests/transform/test_job_fields.py", "tests/test_version_numbers.py"),
     ]
     for number in VERSIONS:
         assert (ROOT / f"tests/transform/documents/v{number}.json").is_file(), f"no job's document of v{number}"
