@@ -42,5 +42,6 @@ def test_every_room_has_its_place_among_the_layers() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
     placed = {name for layer in layers for name in layer.replace(" ", "").split("|")}
-    rooms = {f"etl.{each.stem}" for each in (ROOT / "etl").iterdir() if each.suffix == ".py" or each.is_dir()}
-    assert rooms - placed == {"etl.__init__", "etl.__main__", "etl.__pycache__", "etl.simulator"}
+    rooms = {f"etl.{each.stem}" for each in (ROOT / "etl").glob("*.py")}
+    rooms |= {f"etl.{each.parent.name}" for each in (ROOT / "etl").glob("*/__init__.py")}
+    assert rooms - placed == {"etl.__init__", "etl.__main__", "etl.simulator"}
