@@ -103,6 +103,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database_kind", kinds())
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs no database where the run is about servers alone: with SQLite, it has been run."""
+    if "sqlite" in kinds():
+        return
+    by_need: dict[bool, list[pytest.Item]] = {True: [], False: []}
+    for each in items:
+        by_need["database_kind" in getattr(each, "fixturenames", ())].append(each)
+    config.hook.pytest_deselected(items=by_need[False])
+    items[:] = by_need[True]
+
+
 def _administer(kind: str, *statements: str) -> None:
     url = server_of(kind)
     assert url is not None
