@@ -7,18 +7,21 @@ answer is an error: no test is ever left out for it.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from etl.warehouse.engine import open_engine
@@ -32,7 +35,7 @@ _KINDS = ("sqlite", *_SERVERS)
 _CHOSEN = "VB365_TEST_DATABASES"  # what --databases says, for whoever is started by a test; unset = all that answer
 
 # How many examples a law is tried with: every day, and before an issue is resolved (--hypothesis-profile large).
-hypothesis_settings.register_profile("daily", max_examples=20, derandomize=True)
+hypothesis_settings.register_profile("daily", max_examples=12, derandomize=True)
 hypothesis_settings.register_profile("large", max_examples=300)
 hypothesis_settings.load_profile("daily")
 
@@ -112,6 +115,38 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         by_need["database_kind" in getattr(each, "fixturenames", ())].append(each)
     config.hook.pytest_deselected(items=by_need[False])
     items[:] = by_need[True]
+
+
+def pytest_collection_finish() -> None:
+    """Look no more at what lives until the end: all tests, and all that they import."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
+
+
+@event.listens_for(Engine, "connect")
+def _hurry(connection: object, _: object) -> None:
+    """Let SQLite not wait for the disk: that outlives a killed process, though not a machine that loses its power."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+
+
+class _Compiled(dict[Any, Any]):
+    """Statements as they were compiled, once for each kind of database: every test has an engine of its own."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get((key[0].name, *key[1:]), default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__((key[0].name, *key[1:]), value)
+
+
+_compiled = _Compiled()
+
+
+@event.listens_for(Engine, "engine_connect")
+def _compile_once(connection: Connection) -> None:
+    connection.execution_options(compiled_cache=_compiled)
 
 
 def _administer(kind: str, *statements: str) -> None:

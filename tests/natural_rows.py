@@ -6,6 +6,7 @@ every database there is one row that tells whether it is.
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
@@ -17,7 +18,7 @@ NaturalRow = dict[str, Any]
 
 _LEDGER = ("sync_run", "sync_run_stream")
 # Thousands of rows that follow from the program and the calendar alone.
-_SAME_EVERYWHERE = ("calendar", "data_dictionary", "hour_of_week", "run_status")
+SAME_EVERYWHERE = ("calendar", "data_dictionary", "hour_of_week", "run_status")
 _NATURAL_KEYS = {
     "server": ("name",),
     "organization": ("server_id", "organization_uid"),
@@ -53,16 +54,20 @@ _TARGETS = {
 }
 
 
+@cache
+def _in_short(rows: tuple[tuple[Any, ...], ...]) -> NaturalRow:
+    texts = sorted(str(tuple(map(str, row))) for row in rows)
+    return {"rows": len(texts), "digest": blake2b("".join(texts).encode(), digest_size=16).hexdigest()}
+
+
 def natural_rows(engine: Engine) -> dict[str, list[NaturalRow]]:
     """Read every table but the ledger's, its rows sorted; equal databases give equal results."""
     stored: dict[str, list[NaturalRow]] = {}
     with engine.connect() as connection:
         for table in metadata.sorted_tables:
-            if table.name in _SAME_EVERYWHERE:
+            if table.name in SAME_EVERYWHERE:
                 rows = connection.exec_driver_sql(f"SELECT {', '.join(table.c.keys())} FROM {table.name}")
-                texts = sorted(str(tuple(map(str, row))) for row in rows)
-                digest = blake2b("".join(texts).encode(), digest_size=16).hexdigest()
-                stored[table.name] = [{"rows": len(texts), "digest": digest}]
+                stored[table.name] = [_in_short(tuple(map(tuple, rows)))]
                 continue
             stored[table.name] = [dict(row) for row in connection.execute(select(table)).mappings()]
     by_id = {(name, row["id"]): row for name, rows in stored.items() for row in rows if "id" in row}

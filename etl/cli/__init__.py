@@ -12,7 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code; errors are one line on stderr, stdout stays clean."""
     gc.set_threshold(50_000)  # 700 is the default: a fifth of a pass, for rows that all live until they are written
 
-    from etl.cli.app import app
+    from etl.cli.app import command_line
     from etl.cli.output import WHERE_IT_HAPPENED, print_error, unexpected
     from etl.errors import Vb365EtlError
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # a name that the terminal's code page lacks must not end the command
         sys.stdout.reconfigure(errors="replace")
     try:
-        app(arguments, prog_name="vb365-etl")
+        command_line(arguments, prog_name="vb365-etl")
     except Vb365EtlError as error:
         print_error(f"{error.where}: {error.what}" if error.where else error.what, error.hint)
         sys.exit(error.exit_code)

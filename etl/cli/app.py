@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from typer.main import get_command
 
 import etl
 from etl.cli import check, connect, database, demo, explain, export, jobs, rejected, service, setup, status, sync
@@ -52,3 +53,5 @@ app.command()(connect.connect)
 app.add_typer(database.app, name="db")
 app.add_typer(rejected.app, name="rejected")
 app.command()(service.simulate)
+
+command_line = get_command(app)  # made once: it is read from the signatures of all commands

@@ -92,7 +92,7 @@ class SimulatedServer:
             self.installation_id,
             self._product_version,
         )
-        self._thread = Thread(target=self._listener.serve_forever, args=(0.02,), name="simulator", daemon=True)
+        self._thread = Thread(target=self._listener.serve_forever, args=(0.005,), name="simulator", daemon=True)
         self._thread.start()
         return self
 

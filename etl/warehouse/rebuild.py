@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Executable, delete, exc, insert, inspect, select, text, update
+from sqlalchemy import Connection, delete, exc, insert, inspect, select, text, update
 
 from etl import log
 from etl.warehouse.access.readers import grant_again
@@ -69,7 +69,7 @@ def notice(connection: Connection) -> Notice | None:
 
 def views_digest(connection: Connection) -> str:
     """Return the digest of all that the views and the data dictionary say on this database."""
-    texts = [str(view.creation.compile(dialect=connection.dialect)) for view in VIEWS]
+    texts = [view.statement(connection.dialect) for view in VIEWS]
     return blake2b("\n".join([*texts, *map(str, entries())]).encode(), digest_size=16).hexdigest()
 
 
@@ -101,7 +101,7 @@ def renewed(connection: Connection, head: object, sources_digest: str) -> Iterat
         _note_unfinished(connection)
     for view in reversed(VIEWS):
         if view.name in present:
-            _could(connection, view.removal)
+            _could(connection, str(view.removal.compile(dialect=connection.dialect)))
     yield
     if connection.scalar(text("SELECT MAX(version_num) FROM alembic_version")) == head:
         _put_up(connection, saved, sources_digest)
@@ -138,12 +138,14 @@ def _note_unfinished(connection: Connection) -> None:
 
 def _is_put_up(connection: Connection, view: View) -> bool:
     """Make or replace a view, with comments where the database has them for views; tell whether it could be."""
-    backend = connection.dialect.name
-    if backend == "sqlite":
-        return _could(connection, view.removal, view.creation)
-    if backend != "postgresql":
-        return _could(connection, view.replacement)
-    if not (_could(connection, view.replacement) or _could(connection, view.removal, view.creation)):
+    dialect = connection.dialect
+    creation, removal = view.statement(dialect), str(view.removal.compile(dialect=dialect))
+    if dialect.name == "sqlite":
+        return _could(connection, removal, creation)
+    replacement = view.statement(dialect, or_replace=True)
+    if dialect.name != "postgresql":
+        return _could(connection, replacement)
+    if not (_could(connection, replacement) or _could(connection, removal, creation)):
         return False
     comments = {f"VIEW {view.name}": view.comment}
     comments |= {f"COLUMN {view.name}.{column.name}": column.comment for column in view.columns}
@@ -153,12 +155,12 @@ def _is_put_up(connection: Connection, view: View) -> bool:
     return True
 
 
-def _could(connection: Connection, *statements: Executable) -> bool:
+def _could(connection: Connection, *statements: str) -> bool:
     """Run statements, or none of them where PostgreSQL cannot do it to a view as it is."""
     try:
         with connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext():
             for statement in statements:
-                connection.execute(statement)
+                run_as_it_is(connection, statement)
     except exc.DBAPIError as error:
         if code_of(error) not in _NOT_POSSIBLE:
             raise

@@ -83,12 +83,12 @@ def live(engine: Engine, folder: Path, seed: int, steps: int, file_format: FileF
 
 
 @pytest.mark.parametrize(
-    ("seed", "file_format"),
-    [(0, "csv"), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, "parquet"), (2, "csv")))],
+    ("seed", "steps", "file_format"),
+    [(0, 3, "csv"), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, 6, "parquet"), (2, 6, "csv")))],
 )
 def test_exporting_again_equals_exporting_anew(
-    sqlite_database: Database, tmp_path: Path, seed: int, file_format: FileFormat
+    sqlite_database: Database, tmp_path: Path, seed: int, steps: int, file_format: FileFormat
 ) -> None:
-    counts = live(sqlite_database.engine, tmp_path, seed, 6, file_format)
+    counts = live(sqlite_database.engine, tmp_path, seed, steps, file_format)
     assert all(written > 0 for _, written in counts)
     assert all(written < files for files, written in counts[1:])  # some months were left as they were

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, select, text
+from sqlalchemy import Engine, select, text
 
 from etl.config import Settings
 from etl.config.settings import ScheduleSettings
@@ -126,7 +126,7 @@ CASES = [
     pytest.param(
         *(version, status, resource),
         id=f"v{version}-{status}-{resource}",
-        marks=[] if version in (1, 8) else [pytest.mark.slow],
+        marks=[] if version == 8 else [pytest.mark.slow],
     )
     for version in VERSIONS
     for status in (403, 404)
@@ -445,7 +445,6 @@ def fresh(revised_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             engines[name].dispose()
         else:
             engines[name] = open_engine(f"sqlite:///{path}")
-            event.listen(engines[name], "connect", lambda each, _: each.execute("PRAGMA synchronous = OFF"))
         for left in folder.glob(f"{name}.db-*"):
             left.unlink()
         shutil.copyfile(revised_sqlite, path)

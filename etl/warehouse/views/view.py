@@ -7,7 +7,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Double, Label, Select, Table, case, cast, func, literal
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Dialect,
+    Double,
+    Label,
+    Select,
+    Table,
+    case,
+    cast,
+    func,
+    literal,
+)
 from sqlalchemy.schema import CreateView, DropView
 from sqlalchemy.types import TypeEngine
 
@@ -59,9 +72,17 @@ class View:
     def creation(self) -> CreateView:
         return CreateView(self.select, self.name)
 
-    @property
-    def replacement(self) -> CreateView:
-        return CreateView(self.select, self.name, or_replace=True)
+    @cached_property
+    def _compiled(self) -> dict[tuple[str, bool], str]:
+        return {}
+
+    def statement(self, dialect: Dialect, *, or_replace: bool = False) -> str:
+        """Return what makes the view on a kind of database, compiled once: a digest needs it, too."""
+        key = dialect.name, or_replace
+        if key not in self._compiled:
+            creation = CreateView(self.select, self.name, or_replace=True) if or_replace else self.creation
+            self._compiled[key] = str(creation.compile(dialect=dialect))
+        return self._compiled[key]
 
     @property
     def removal(self) -> DropView:
