@@ -399,7 +399,7 @@ def test_an_older_file_that_says_the_same_changes_nothing(desk: Desk, hours: flo
         pytest.param({"name": "Renamed"}, id="another definition"),
         pytest.param({"lastStatus": "Failed"}, id="another status"),
         pytest.param({"id": OTHER}, id="an unknown job"),
-        pytest.param({"isEnabled": "perhaps"}, id="unreadable"),
+        pytest.param({"lastRun": "perhaps"}, id="unreadable"),
     ],
 )
 def test_an_older_file_that_differs_is_refused_and_writes_nothing(
@@ -458,7 +458,7 @@ def test_what_a_server_sent_is_asked_for_again(desk: Desk) -> None:
             ("copy_jobs", 0, 0, 0, 0, 0, 0),
         )
         for uid in (UID, OTHER):
-            running.faults.document(uid, lambda document: document.replace(b'"isEnabled":true', b'"isEnabled":7'))
+            running.faults.document(uid, lambda document: document.replace(b'"lastStatus":', b'"lastStatus":7,"was":'))
             world.edit_job(uid, name="Renamed")
         assert run_pass(desk.engine, settings, at(1)).status == "partial"
 
@@ -525,7 +525,7 @@ def test_a_server_that_is_not_configured_cannot_be_asked(desk: Desk) -> None:
     world = World(jobs=0, start=NOW)
     world.add_job(Job(uid=UID, name="Backup Job ABC"))
     with SimulatedServer(world) as running:
-        running.faults.document(UID, b'{"id":"x","isEnabled":7}')
+        running.faults.document(UID, b'{"id":"x","lastStatus":7}')
         settings = settings_for(running.url)
         run_pass(desk.engine, settings, NOW)
         with pytest.raises(ConfigurationError, match="server hq: its rejected documents have to be asked for again"):

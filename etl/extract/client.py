@@ -16,6 +16,7 @@ from etl.extract.connection import Connection, RetryPolicy
 from etl.extract.documents import Document, Malformed, cut_one, json_object, pick
 from etl.extract.lists import Batches, Lists, Query, read_ahead
 from etl.extract.versions import VERSIONS, ApiVersion, choose
+from etl.transform.uids import uid_in
 
 if TYPE_CHECKING:
     from etl.config import ServerSettings, SyncSettings
@@ -221,9 +222,10 @@ class Vb365Client:
         if instance is None:
             raise not_as_promised(response, "no JSON object", response.content, self._connection.where)
         installation_id, product_version = pick(instance, "installationid"), pick(instance, "version")
-        if not isinstance(installation_id, str) or not installation_id:
+        identity = uid_in(installation_id) if isinstance(installation_id, str) else None
+        if identity is None:
             return None
-        return ServiceInstance(installation_id.lower(), product_version if isinstance(product_version, str) else None)
+        return ServiceInstance(identity, product_version if isinstance(product_version, str) else None)
 
 
 def _in_utc(at: datetime) -> str:

@@ -63,6 +63,7 @@ class _Listing(Reading):
             self.rejections.pop(item.uid, None)
             self.rejected.discard(item.uid)
             self.records[item.uid] = item
+            self.note_unread(item.unread)
 
 
 def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[str], reporting_zone: ZoneInfo) -> None:
@@ -84,6 +85,7 @@ def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[s
             except SourceError as error:
                 refusal = refusal or error
             else:
+                listing.log_what_is_new(sync_run.server_name)
                 _find_removed(sync_run, listing)
                 listings.append(listing)
         if listings:

@@ -83,7 +83,7 @@ class JobReading(Reading):
             return self._reject(item, asked_for)
         if asked_for not in (None, item.job_uid):
             return item.job_uid
-        self.unknown_words.update(item.unknown_words)
+        self.note_what_is_new(item)
         self._note_readable(item.job_uid)
         self.spool.put(item.job_uid, item)
         return item.job_uid
@@ -283,7 +283,7 @@ def ask_for(source: Source, asked: JobReading, uids: Sequence[str], *, at_once: 
 def load_documents(sync_run: SyncRun, documents: JobReading) -> None:
     """Load what was read of the jobs of one kind: the one way into their history, all of it or nothing."""
     sync_run.finish(lambda connection: _load(connection, sync_run, documents))
-    documents.log_unknown_words(sync_run.server_name)
+    documents.log_what_is_new(sync_run.server_name)
     for path in documents.volatile:
         logger.warning("volatile field, out of versions from now on", server=sync_run.server_name, path=path)
 

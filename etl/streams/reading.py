@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -10,7 +10,7 @@ from typing import Protocol
 from etl import log
 from etl.errors import DocumentRejected, MassRemovalRefused, PagesShifted, SourceError
 from etl.load.ledger import Counts, StreamResult
-from etl.transform.records import Rejection
+from etl.transform.records import JobRecord, Rejection, SessionRecord
 
 logger = log.get_logger(__name__)
 
@@ -30,12 +30,14 @@ class Listing(Protocol):
 class Reading:
     """What a sync run has read of one stream so far.
 
-    ``rejected`` are the documents that could not be read, by uid or digest; ``unknown_words`` are (JSON path, word).
+    ``rejected`` are the documents that could not be read, by uid or digest; ``unknown_words`` are (JSON path, word);
+    ``unread`` are the fields that could not be read in documents that were: JSON path -> why, in the first of them.
     """
 
     stream: str
     rejected: set[str] = field(default_factory=set)
     unknown_words: set[tuple[str, str]] = field(default_factory=set)
+    unread: dict[str, str] = field(default_factory=dict)
     problem: SourceError | None = None
 
     def note_problem(self, problem: SourceError) -> None:
@@ -73,10 +75,28 @@ class Reading:
             )
         )
 
-    def log_unknown_words(self, server_name: str) -> None:
-        """Log every word that is in no vocabulary of ours, once."""
+    def note_what_is_new(self, record: JobRecord | SessionRecord) -> None:
+        """Note the words of a record that we do not know, and its fields that could not be read."""
+        self.unknown_words.update(record.unknown_words)
+        self.note_unread(record.unread)
+
+    def note_unread(self, unread: Iterable[tuple[str, str]]) -> None:
+        """Note the fields that could not be read."""
+        for path, reason in unread:
+            self.unread.setdefault(path, reason)
+
+    def log_what_is_new(self, server_name: str) -> None:
+        """Log every word that is in no vocabulary of ours, and every field that could not be read, once."""
         for path, word in sorted(self.unknown_words):
             logger.warning("unknown word", server=server_name, stream=self.stream, path=path, word=word)
+        for path, reason in sorted(self.unread.items()):
+            logger.warning(
+                "a field cannot be read and is left out",
+                server=server_name,
+                stream=self.stream,
+                path=path,
+                reason=reason,
+            )
 
     def result(
         self,

@@ -131,7 +131,7 @@ class _SessionReading(Reading):
         self.counts.add(sync_run.write(write))
         self.met.update(self.unfinished.keys() & {each.session_uid for each in records})
         for each in records:
-            self.unknown_words.update(each.unknown_words)
+            self.note_what_is_new(each)
         for rejection in rejections:
             self.note_rejected(rejection)
 
@@ -161,7 +161,7 @@ class _SessionReading(Reading):
             )
 
         self.sync_run.finish(finish)
-        self.log_unknown_words(self.sync_run.server_name)
+        self.log_what_is_new(self.sync_run.server_name)
 
     def save(self, cursor: dict[str, Any]) -> None:
         """Note how far the sessions are known."""

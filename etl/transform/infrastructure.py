@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from etl.extract.versions import V1, V4, V6, V7, V8, ApiVersion
@@ -56,7 +57,7 @@ def _text(*keys: str, since: ApiVersion = V1) -> _Field:
 
 
 def _id(key: str, since: ApiVersion) -> _Field:
-    return _Field((key,), values.reference, f"an id of at most {values.LONGEST_UID} characters", since)
+    return _Field((key,), values.uid, f"an id of at most {values.LONGEST_UID} characters", since)
 
 
 _A_WORD = f"a word of at most {values.LONGEST_WORD} characters"
@@ -124,29 +125,33 @@ def _read(entity: Entity, document: Any, api_version: int) -> EntityRecord:
     if not isinstance(document, dict):
         raise values.Unreadable("$", "this is not an object")
     known = values.members(document, "$", _KEYS[entity])[0]
-    uid = _value(known.get("id"), "$.id", values.reference, f"an id of at most {values.LONGEST_UID} characters")
+    uid = _value(known.get("id"), "$.id", read=values.uid, holds=f"an id of at most {values.LONGEST_UID} characters")
     if uid is None:
         raise values.Unreadable("$.id", "no id")
     sent: dict[str, Any] = {}
+    unread: values.Unread = {}
     for column, field in FIELDS[entity].items():
         key = next((key for key in field.keys if key in known), None)
         if key is not None:
-            sent[column] = _value(known[key], f"$.{key}", field.read, field.holds)
+            read = partial(_value, read=field.read, holds=field.holds)
+            value = values.if_readable(read, known[key], f"$.{key}", unread)
+            if f"$.{key}" not in unread:
+                sent[column] = value
         elif field.since and api_version >= field.since.number:
             sent[column] = None
     if any(column in sent for column in _SEEN_IN_BACKUPS):
         sent = dict.fromkeys(_SEEN_IN_BACKUPS) | sent
     if entity == "repository" and "proxyId" not in known:
         sent["proxy_uid"] = _linked_proxy(known.get("_links"))
-    return EntityRecord(entity, uid, sent)
+    return EntityRecord(entity, uid, sent, tuple(unread.items()))
 
 
-def _value(value: Any, path: str, read: Callable[[Any, str], Any], holds: str) -> Any:
+def _value(value: Any, path: str, *, read: Callable[[Any, str], Any], holds: str) -> Any:
     """Read one value; the error tells what it should be, since what it is may be a secret."""
     try:
         return read(value, path)
-    except values.Unreadable:
-        raise values.Unreadable(path, f"this is not {holds}") from None
+    except values.Unreadable as error:
+        raise type(error)(path, f"this is not {holds}") from None
 
 
 def _linked_proxy(links: Any) -> str | None:

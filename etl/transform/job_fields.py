@@ -56,6 +56,8 @@ class Field:
     ``carried_by`` are the API versions whose every document of a kind carries it; any other one carries it where the
     key is there (H5). ``refers_to`` is the table whose uid (or mask) it is; a link to such a thing stands in for the
     key. ``revision`` is that of the transform which first read it: rows of an older one do not know it (H11).
+    ``is_needed``: a document in which it cannot be read is rejected, as what is judged by it would be wrong; any other
+    field is left out then, and noted.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Field:
     part: Part = DOCUMENT
     refers_to: str | None = None
     revision: int = 1
+    is_needed: bool = False
 
     @property
     def column(self) -> str:
@@ -134,11 +137,19 @@ FIELDS: tuple[Field, ...] = (
         {"backup": Span(V2), "copy": _V6},
         POLICY,
     ),
-    Field("window", "schedule", _HOURS, _BOTH, WINDOW, refers_to="backup_window"),
+    Field("window", "schedule", _HOURS, _BOTH, WINDOW, refers_to="backup_window", is_needed=True),
     Field("is_periodic_window_enabled", "schedule", {"periodicallyWindowEnabled": boolean}, {"backup": _V7}, POLICY),
-    Field("periodic_window", "schedule", _HOURS, {"backup": _V6}, PERIODIC_WINDOW, refers_to="backup_window"),
-    Field("last_status", "status", {"lastStatus": vocabulary(*STATUSES)}, _BOTH),
-    Field("last_run_at", "status", {"lastRun": instant}, _BOTH),
+    Field(
+        "periodic_window",
+        "schedule",
+        _HOURS,
+        {"backup": _V6},
+        PERIODIC_WINDOW,
+        refers_to="backup_window",
+        is_needed=True,
+    ),
+    Field("last_status", "status", {"lastStatus": vocabulary(*STATUSES)}, _BOTH, is_needed=True),
+    Field("last_run_at", "status", {"lastRun": instant}, _BOTH, is_needed=True),
     Field("next_run_at", "status", {"nextRun": instant}, _BOTH),
     Field("last_backup_at", "status", {"lastBackup": instant}, {"backup": _V7, "copy": _V7}),
     Field("window_minute_offset", "status", {"minuteOffset": integer}, _BOTH, WINDOW),
@@ -160,7 +171,7 @@ FIELD_NAMED: Mapping[str, Field] = {each.name: each for each in FIELDS}
 
 # It salts the document digest (H11), so every document is read once more when it grows: by a field's revision, or by
 # hand here, where a reader changes.
-TRANSFORM_REVISION = max(1, *(each.revision for each in FIELDS))
+TRANSFORM_REVISION = max(2, *(each.revision for each in FIELDS))
 
 
 def _paths(part: Part) -> list[str]:

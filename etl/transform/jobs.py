@@ -15,8 +15,8 @@ from etl.transform.normal_form import in_normal_form, uses_periodic_window
 from etl.transform.records import KINDS, STREAM_OF_KIND, JobRecord, Kind, Rejection, Schedule
 from etl.transform.rejections import rejection
 
-_Source = tuple[str, str, str, Callable[..., Any], values.Vocabulary | None]
-"""Where the value of a field may stand: field, key, path, how it is read there, the words that are known."""
+_Source = tuple[str, str, str, Callable[..., Any], values.Vocabulary | None, bool]
+"""Where the value of a field may stand: field, key, path, how it is read there, the words that are known, is_needed."""
 
 
 class _Object(NamedTuple):
@@ -39,7 +39,7 @@ def _compiled(kind: Kind, part: Part, path: str) -> _Object:
             for key in _in_order(kind, field.keys):
                 read = field.keys[key]
                 how = (values.word, read) if isinstance(read, Mapping) else (read, None)
-                sources.append((field.name, key, f"{path}.{key}", *how))
+                sources.append((field.name, key, f"{path}.{key}", *how, field.is_needed))
     parts = tuple(
         tuple((key, _compiled(kind, each, f"{path}.{key}")) for key in _in_order(kind, each.keys))
         for each in PARTS
@@ -57,6 +57,7 @@ def _in_order(kind: Kind, keys: Iterable[str]) -> list[str]:
 
 
 _PLANS: Mapping[Kind, _Object] = {kind: _compiled(kind, DOCUMENT, "$") for kind in KINDS}
+_STATUS = frozenset(job_fields.STATUS_FIELDS)
 _LINKED = tuple((each.name, each.refers_to) for each in FIELDS if each.role == "definition" and each.refers_to)
 
 # What organizations, sessions and error documents may have too.
@@ -115,14 +116,18 @@ def _read(kind: Kind, document: Any, raw: values.Raw, api_version: int, digest: 
         raise values.Unreadable("$.id", "a job without id")
     sent: dict[str, Any] = {}
     words: values.UnknownWords = []
-    links, references = read_links(known.get("_links"), "$._links")
-    _read_members(plan, known, unknown, sent, words)
+    unread: values.Unread = {}
+    links, references = values.if_readable(read_links, known.get("_links"), "$._links", unread) or ((), {})
+    left_out = {name for name, _ in _LINKED} if unread else set[str]()
+    _read_members(plan, known, unknown, sent, words, unread, left_out)
     if unknown and values.may_have_lost_digits(unknown, raw):
         return _read(kind, values.decode_exactly(raw), raw, api_version, digest)
     for name, target_type in _LINKED:  # an id in the body counts more than the link
         if target_type in references:
             sent.setdefault(name, references[target_type])
     carried = carried_fields(kind, api_version)
+    if left_out:  # says nothing: what is known of it stays (H5)
+        carried -= left_out - sent.keys() - _STATUS
     there = _not_listed(kind, api_version)
     if not sent.keys().isdisjoint(there):
         carried |= there & sent.keys()
@@ -139,28 +144,48 @@ def _read(kind: Kind, document: Any, raw: values.Raw, api_version: int, digest: 
         extra=_extra(unknown) if unknown else {},
         links=links,
         unknown_words=tuple(words),
+        unread=tuple(unread.items()),
         **sent,
     )
 
 
 def _read_members(
-    plan: _Object, known: Mapping[str, Any], unknown: dict[str, Any], sent: dict[str, Any], words: values.UnknownWords
+    plan: _Object,
+    known: Mapping[str, Any],
+    unknown: dict[str, Any],
+    sent: dict[str, Any],
+    words: values.UnknownWords,
+    unread: values.Unread,
+    left_out: set[str],
 ) -> None:
-    """Read an object into ``sent``, field -> value, without those of no value; ``unknown`` gets what nobody knows."""
+    """Read an object into ``sent``, field -> value, without those of no value; ``unknown`` gets what nobody knows.
+
+    ``unread`` and ``left_out`` get the paths and the fields of what cannot be read, and need not be.
+    """
     get = known.get
     for part in plan.parts:
         for key, inner in part:
             value = get(key)
             if value is not None:
                 below, unknown_below = values.members(value, inner.path, inner.documented)
-                _read_members(inner, below, unknown_below, sent, words)
+                _read_members(inner, below, unknown_below, sent, words, unread, left_out)
                 if unknown_below:
                     unknown[key] = unknown_below
                 break
-    for name, key, path, read, known_words in plan.sources:
+    for name, key, path, read, known_words, is_needed in plan.sources:
         value = get(key)
         if value is not None and name not in sent:
-            value = read(value, path) if known_words is None else read(value, path, known_words, words)
+            if path in unread:  # the other field of the same key
+                left_out.add(name)
+                continue
+            try:
+                value = read(value, path) if known_words is None else read(value, path, known_words, words)
+            except values.Unreadable as error:
+                if is_needed or isinstance(error, values.OutOfRange):
+                    raise
+                unread[path] = error.reason
+                left_out.add(name)
+                continue
             if value is not None:
                 sent[name] = value
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from etl.transform import values
 from etl.transform.extra import path_to
 from etl.transform.records import Link
+from etl.transform.uids import uid_in
 
 # /Organizations/{id} and its like: collection -> what its members are
 _MEMBERS = {
@@ -91,7 +92,7 @@ def target(href: str) -> tuple[str, str | None]:
 
 
 def _uid(segment: str) -> str | None:
-    return (unquote(segment) if "%" in segment else segment).strip().lower() or None
+    return uid_in(unquote(segment) if "%" in segment else segment)
 
 
 def _href(link: Any) -> str | None:

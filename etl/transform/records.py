@@ -55,7 +55,8 @@ class JobRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
     it is None here and says nothing. Each stands in job_fields.py too. ``extra`` holds the unknown fields as
     leaf path -> canonical JSON text ("settings.depth" -> "3"), numbers with the digits as sent.
     All times are aware, in UTC, with microseconds. ``unknown_words`` are vocabulary words met for the first
-    time: (json_path, word), for one log line each.
+    time: (json_path, word), for one log line each. ``unread`` are fields that cannot be read: (json_path, why). One
+    of the definition is not carried then; one of the status is None.
     """
 
     kind: Kind
@@ -82,6 +83,7 @@ class JobRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
     extra: Mapping[str, str] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
     unknown_words: tuple[tuple[str, str], ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
 
 
 class Rejection(Struct, frozen=True, array_like=True, tag=True, gc=False):
@@ -107,7 +109,8 @@ class SessionRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
     """One reading of one run attempt; None = this document does not tell. Times are aware, in UTC.
 
     ``ended_at`` is None while it runs, whatever the document says. ``main_session_uid`` and ``retry_count`` are as
-    sent; ``objects_processed`` is the document's progress, ``items_processed`` statistics.processedObjects.
+    sent; ``objects_processed`` is the document's progress, ``items_processed`` statistics.processedObjects. ``unread``
+    are fields that cannot be read: (json_path, why).
     """
 
     session_uid: str
@@ -133,6 +136,7 @@ class SessionRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
     proxy_uid: str | None = None
     proxy_pool_uid: str | None = None
     unknown_words: tuple[tuple[str, str], ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
 
 
 class Message(Struct, frozen=True, array_like=True, gc=False):
@@ -152,9 +156,10 @@ class EntityRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
 
     ``values`` are the columns that this document shows: name and the other plain columns of the table of that name
     (text, int, bool, aware datetime), and references as ``proxy_uid``, ``proxy_pool_uid``, ``organization_uid``. A
-    column that is not among them is not shown by this API version.
+    column that is not among them is not shown by this API version, or cannot be read: ``unread`` (json_path, why).
     """
 
     entity: Entity
     uid: str
     values: Mapping[str, str | int | bool | datetime | None]
+    unread: tuple[tuple[str, str], ...] = ()

@@ -8,6 +8,7 @@ from typing import Any
 
 from etl.transform import values
 from etl.transform.records import Rejection
+from etl.transform.uids import uid_in
 
 LONGEST_DOCUMENT = 256 * 1024  # bytes of a rejected document that are kept
 
@@ -56,6 +57,6 @@ def _uid_in(text: str) -> str | None:
         elif token[0] in ("}", "]"):
             depth -= 1
         elif depth == 1 and token[1].lower() == "id" and (value := _TEXT_VALUE.match(text, token.end())):
-            uid = value[1].strip().lower()
-            return uid if 0 < len(uid) <= values.LONGEST_UID else None
+            uid = uid_in(value[1])
+            return uid if uid and len(uid) <= values.LONGEST_UID else None
     return None

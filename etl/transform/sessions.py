@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import MAXYEAR, timedelta
-from typing import Any
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
 
 from etl.transform import values
 from etl.transform.links import read_links
 from etl.transform.records import STATUSES, Kind, Rejection, SessionRecord
 from etl.transform.rejections import rejection
+
+T = TypeVar("T")
 
 STREAM = "sessions"
 
@@ -57,6 +60,7 @@ def _read(document: Any, asked_for: str | None) -> SessionRecord:
         raise values.Unreadable("$", "null is not an object")
     get = values.members(document, "$", _KEYS)[0].get
     words: values.UnknownWords = []
+    unread: values.Unread = {}
     session_uid = values.uid(get("id"), "$.id")
     if session_uid is None:
         raise values.Unreadable("$.id", "a session without id")
@@ -67,22 +71,27 @@ def _read(document: Any, asked_for: str | None) -> SessionRecord:
         raise values.Unreadable("$.creationTime", f"a start in the year {started_at.year}")
     status = values.word(get("status"), "$.status", _STATUSES, words)
     ended_at = values.instant(get("endTime"), "$.endTime")
-    if status in _UNFINISHED or (ended_at and ended_at.year == MAXYEAR):  # .NET's other way to say never
+    if status in _UNFINISHED:
         ended_at = None
     elif ended_at is not None and ended_at < started_at:  # a clock that was set back: it took no time, the start holds
         ended_at = started_at
     if ended_at is not None and ended_at - started_at > _LONGEST:
         raise values.Unreadable("$.endTime", f"a run of {(ended_at - started_at).days} days")
-    job_kind, job_uid = _job(get, asked_for, words)
-    figures = values.members(get("statistics"), "$.statistics", _STATISTICS)[0].get
+    job_kind, job_uid = _job(get, asked_for, words, unread)
+
+    def read(reader: Callable[[Any, str], T], name: str) -> T | None:
+        return values.if_readable(reader, get(name), f"$.{name}", unread)
+
+    statistics = read(_statistics, "statistics") or {}
     # v1 and v2: "processingRate": "832.4 KB/s (52 items/s)"; from v3 on: "processingRateBytesPS": 852378
-    processing = values.amount(figures("processingRate"), "$.statistics.processingRate", words)
-    reading = values.amount(figures("readRate"), "$.statistics.readRate", words)
-    writing = values.amount(figures("writeRate"), "$.statistics.writeRate", words)
-    transferred = values.amount(figures("transferredData"), "$.statistics.transferredData", words)
+    processing, reading, writing, transferred = (
+        values.if_readable(partial(values.amount, unknown=words), statistics.get(name), _PATHS[name], unread)
+        or values.NO_AMOUNT
+        for name in ("processingRate", "readRate", "writeRate", "transferredData")
+    )
 
     def figure(name: str, in_text: int | None = None) -> int | None:
-        number = values.figure(figures(name), _PATHS[name], words)
+        number = values.if_readable(partial(values.figure, unknown=words), statistics.get(name), _PATHS[name], unread)
         return in_text if number is None else number
 
     return SessionRecord(
@@ -91,35 +100,47 @@ def _read(document: Any, asked_for: str | None) -> SessionRecord:
         job_kind=job_kind,
         started_at=started_at,
         status=status,
-        session_type=values.word(get("jobSessionConfigType"), "$.jobSessionConfigType", _CONFIG_TYPES, words),
+        session_type=read(partial(values.word, known=_CONFIG_TYPES, unknown=words), "jobSessionConfigType"),
         ended_at=ended_at,
-        main_session_uid=values.reference(get("mainSessionId"), "$.mainSessionId"),
-        retry_count=values.integer(get("retryCount"), "$.retryCount"),
-        will_be_retried=values.boolean(get("jobWillBeRetried"), "$.jobWillBeRetried"),
-        objects_processed=values.integer(get("progress"), "$.progress", bits=64),
+        main_session_uid=read(values.uid, "mainSessionId"),
+        retry_count=read(values.integer, "retryCount"),
+        will_be_retried=read(values.boolean, "jobWillBeRetried"),
+        objects_processed=read(values.long_integer, "progress"),
         items_processed=figure("processedObjects"),
         transferred_bytes=figure("transferredDataBytes", transferred.size),
         processing_bytes_per_second=figure("processingRateBytesPS", processing.size),
         processing_items_per_second=figure("processingRateItemsPS", processing.items),
         read_bytes_per_second=figure("readRateBytesPS", reading.size),
         write_bytes_per_second=figure("writeRateBytesPS", writing.size),
-        bottleneck=values.word(figures("bottleneck"), "$.statistics.bottleneck", _BOTTLENECKS, words),
-        details=values.text(get("details"), "$.details"),
-        repository_uid=values.reference(get("repositoryId"), "$.repositoryId"),
-        proxy_uid=values.reference(get("proxyId"), "$.proxyId"),
-        proxy_pool_uid=values.reference(get("proxyPoolId"), "$.proxyPoolId"),
+        bottleneck=values.if_readable(
+            partial(values.word, known=_BOTTLENECKS, unknown=words),
+            statistics.get("bottleneck"),
+            _PATHS["bottleneck"],
+            unread,
+        ),
+        details=read(values.text, "details"),
+        repository_uid=read(values.uid, "repositoryId"),
+        proxy_uid=read(values.uid, "proxyId"),
+        proxy_pool_uid=read(values.uid, "proxyPoolId"),
         unknown_words=tuple(words),
+        unread=tuple(unread.items()),
     )
 
 
-def _job(get: Callable[[str], Any], asked_for: str | None, words: values.UnknownWords) -> tuple[Kind, str]:
+def _statistics(value: Any, path: str) -> Mapping[str, Any]:
+    return values.members(value, path, _STATISTICS)[0]
+
+
+def _job(
+    get: Callable[[str], Any], asked_for: str | None, words: values.UnknownWords, unread: values.Unread
+) -> tuple[Kind, str]:
     """Tell whose run it was: v8 has ``jobId``, v7 and v8 ``jobType``, all have a link to the job or the copy job."""
     kind = _KINDS.get(values.word(get("jobType"), "$.jobType", _JOB_TYPES, words))
-    uid = values.reference(get("jobId"), "$.jobId")
+    uid = values.uid(get("jobId"), "$.jobId")
     if kind and uid:
         return kind, uid
     linked: dict[Kind, str] = {}
-    for link in read_links(get("_links"), "$._links")[0]:
+    for link in (values.if_readable(read_links, get("_links"), "$._links", unread) or ((), {}))[0]:
         if link.target_uid and (linked_kind := _KIND_OF_TARGET.get(link.target_type)):
             linked.setdefault(linked_kind, link.target_uid)
     # The run of a copy job may be linked to the job that it copies, too.

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import orjson
 
 from etl.transform.extra import Verbatim, path_to
+from etl.transform.uids import uid_in
 
 Raw = bytes | memoryview | msgspec.Raw
 """One undecoded document."""
+
+UnknownWords = list[tuple[str, str]]
+Unread = dict[str, str]
+"""What could not be read and is left out: JSON path -> why."""
+
+T = TypeVar("T")
 
 LONGEST_WORD = 255
 LONGEST_UID = 64
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _REPLACED = re.compile("[\x00\ud800-\udfff]")  # no database stores them all
-_WHOLE_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,20}\s*")
-_TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:\.[0-9]*)?)?")
+_WHOLE_NUMBER = re.compile(r"\s*([+-]?[0-9]{1,20})(?:\.0*)?\s*")
+_NUMBER = re.compile(r"\s*([+-]?[0-9]{1,20})(?:\.[0-9]*)?\s*")
+_TIME_OF_DAY = re.compile(
+    r"\s*([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:\.[0-9]*)?)?\s*(?:([ap])\.?m\.?\s*)?", re.IGNORECASE
+)
+# What PowerShell 5.1 makes of a timestamp: milliseconds since 1970 in UTC; the zone of who saved it says nothing.
+_SINCE_1970 = re.compile(r"/Date\((-?[0-9]{1,17})(?:[+-][0-9]{4})?\)/")
+_1970 = datetime(1970, 1, 1, tzinfo=UTC)
 _AMOUNT = re.compile(
     r"\s*(?:(?P<size>[0-9](?:[0-9.,\s]*[0-9])?)\s*(?:(?P<unit>[KMGTPE])i?)?B(?:/s)?)?"
     r"\s*\(?(?:(?P<items>[0-9](?:[0-9.,\s]*[0-9])?)\s*items?(?:/s)?)?\)?\s*",
@@ -34,7 +47,8 @@ _AMOUNT = re.compile(
 _SPACE = re.compile(r"\s")  # no-break spaces part thousands in some languages
 _NOTHING = frozenset({"", "N/A", "NA", "-"})
 _LIMIT = 1 << 63
-_NO_UID = "00000000-0000-0000-0000-000000000000"
+# No instant lies in these years: they are how .NET (1, 9999), Windows (1601) and SQL Server (1753, 1900) say never.
+_LAST_YEAR_OF_NEVER = 1900
 _NEGATIVE_ZERO = re.compile(rb"-0\s*[,\]}]")
 
 
@@ -44,6 +58,10 @@ class Unreadable(Exception):
     def __init__(self, path: str, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"{path}: {reason}")
+
+
+class OutOfRange(Unreadable):
+    """A number that its field holds and its column does not: the document is rejected, whatever depends on it."""
 
 
 # Decoding ------------------------------------------------------------------------------------------------------
@@ -140,6 +158,20 @@ def _spellings(documented: frozenset[str]) -> Mapping[str, str]:
     return {name.lower(): name for name in documented}
 
 
+def if_readable(read: Callable[[Any, str], T], value: Any, path: str, unread: Unread) -> T | None:
+    """Read what no other value depends on: where it cannot be read, that is noted, and it is None.
+
+    Raises OutOfRange.
+    """
+    try:
+        return read(value, path)
+    except OutOfRange:
+        raise
+    except Unreadable as error:
+        unread.setdefault(error.path, error.reason)
+        return None
+
+
 # Scalars: each takes a value and its path, returns None for null, and raises Unreadable ---------------------------
 
 
@@ -151,7 +183,6 @@ def text(value: Any, path: str) -> str | None:
 
 
 Vocabulary = Mapping[str, str]
-UnknownWords = list[tuple[str, str]]
 
 
 def vocabulary(*words: str) -> Vocabulary:
@@ -172,22 +203,29 @@ def word(value: Any, path: str, known: Vocabulary, unknown: UnknownWords) -> str
 
 
 def boolean(value: Any, path: str) -> bool | None:
-    """Read true or false, also as text in any case (v1 writes ``"true"``)."""
+    """Read true or false, also as text in any case (v1 writes ``"true"``), and as 1 or 0."""
     if value is None or value is True or value is False:
         return value
-    if type(value) is str and (spelled := value.lower()) in ("true", "false"):
+    if type(value) is str and (spelled := value.strip().lower()) in ("true", "false"):
         return spelled == "true"
+    number = value if type(value) is int else _whole(value)
+    if number in (0, 1):
+        return bool(number)
     raise Unreadable(path, f"{_shown(value)} is neither true nor false")
 
 
 def integer(value: Any, path: str, *, bits: int = 32) -> int | None:
-    """Read a signed whole number of so many bits, also as text (``"5"``) or with an empty fraction (``5.0``)."""
+    """Read a signed whole number of so many bits, also as text or with an empty fraction (``"5"``, ``5.0``, ``"5.0"``).
+
+    Raises OutOfRange for a longer one.
+    """
     if value is None:
         return None
     number = value if type(value) is int else _whole(value)
     limit = 1 << (bits - 1)
     if number is None or not -limit <= number < limit:
-        raise Unreadable(path, f"{_shown(value)} is not a whole number from {-limit} to {limit - 1}")
+        error = Unreadable if number is None and not _is_number(value) else OutOfRange
+        raise error(path, f"{_shown(value)} is not a whole number from {-limit} to {limit - 1}")
     return number
 
 
@@ -202,9 +240,12 @@ def figure(value: Any, path: str, unknown: UnknownWords) -> int | None:
         return value
     if value is None or (type(value) is str and value.strip().upper() in _NOTHING):
         return None
-    if type(value) is str and not _WHOLE_NUMBER.fullmatch(value):
-        unknown.append((path, value[:LONGEST_WORD]))
-        return None
+    if type(value) is str:
+        number = _NUMBER.fullmatch(value)
+        if not number:
+            unknown.append((path, value[:LONGEST_WORD]))
+            return None
+        value = number[1]
     if type(value) is float and abs(value) < _LIMIT:
         return int(value)
     if type(value) is Verbatim:
@@ -221,7 +262,7 @@ class Amount(NamedTuple):
     items: int | None = None
 
 
-_NO_AMOUNT = Amount()
+NO_AMOUNT = Amount()
 
 
 def amount(value: Any, path: str, unknown: UnknownWords) -> Amount:
@@ -230,7 +271,7 @@ def amount(value: Any, path: str, unknown: UnknownWords) -> Amount:
     Units are those of Windows: a KB is 1,024 bytes. The comma may be the decimal sign.
     """
     if value is None or value == "":
-        return _NO_AMOUNT
+        return NO_AMOUNT
     match = _AMOUNT.fullmatch(text(value, path) or "")
     if match and (match["size"] or match["items"]):
         size, items = match["size"], match["items"]
@@ -241,13 +282,14 @@ def amount(value: Any, path: str, unknown: UnknownWords) -> Amount:
         )
     if value.strip().upper() not in _NOTHING:
         unknown.append((path, value[:LONGEST_WORD]))
-    return _NO_AMOUNT
+    return NO_AMOUNT
 
 
 def instant(value: Any, path: str) -> datetime | None:
     """Read a .NET timestamp as an aware datetime in UTC; digits beyond microseconds are cut, no zone means UTC.
 
-    Empty text and any instant of the year 1 (.NET's DateTime.MinValue) mean never: None.
+    Empty text and the years that stand for never (``is_never``), in whatever zone, are None. PowerShell 5.1's
+    ``/Date(1795816029000)/`` is an instant, too.
     """
     if not value and (value is None or value == ""):
         return None
@@ -255,18 +297,30 @@ def instant(value: Any, path: str) -> datetime | None:
     if type(value) is str and len(value) >= 19 and value[7] == "-" and value[10] in "Tt ":
         try:
             at = datetime.fromisoformat(value)
-            if at.year == 1:
+            if is_never(at):
                 return None
             if at.tzinfo is UTC:
                 return at
-            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+            at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+            return None if is_never(at) else at
         except (ValueError, OverflowError):
             pass  # told below, like all the rest
+    if type(value) is str and (since := _SINCE_1970.fullmatch(value)):
+        try:
+            at = _1970 + timedelta(milliseconds=int(since[1]))
+        except OverflowError:
+            return None
+        return None if is_never(at) else at
     raise Unreadable(path, f"{_shown(value)} is not a timestamp")
 
 
+def is_never(at: datetime) -> bool:
+    """Tell whether an instant stands for none, as written or in UTC: .NET's MinValue and MaxValue, and their like."""
+    return at.year <= _LAST_YEAR_OF_NEVER or at.year == MAXYEAR
+
+
 def time_of_day(value: Any, path: str) -> str | None:
-    """Read a local time of day as text HH:MM:SS, from ``8:00`` too; a fraction of a second is cut."""
+    """Read a local time of day as text HH:MM:SS, from ``8:00`` and ``8:00 AM`` too; a fraction of a second is cut."""
     if not text(value, path):
         return None
     if spelled := _time_of_day(value):
@@ -275,19 +329,13 @@ def time_of_day(value: Any, path: str) -> str | None:
 
 
 def uid(value: Any, path: str) -> str | None:
-    """Read an id: lower case, None where it is empty, Unreadable beyond 64 characters."""
+    """Read an id: lower case, without braces; None where it is empty or of zeros, Unreadable beyond 64 characters."""
     if not text(value, path):
         return None
-    spelled: str = value.strip().lower()
-    if len(spelled) > LONGEST_UID:
+    spelled = uid_in(value)
+    if spelled is not None and len(spelled) > LONGEST_UID:
         raise Unreadable(path, f"an id of {len(spelled)} characters; at most {LONGEST_UID} are stored")
-    return spelled or None
-
-
-def reference(value: Any, path: str) -> str | None:
-    """Read the id of something else as ``uid`` does; the id of zeros (.NET's Guid.Empty) means none."""
-    spelled = uid(value, path)
-    return None if spelled == _NO_UID else spelled
+    return spelled
 
 
 def _number(written: str) -> Decimal:
@@ -302,12 +350,26 @@ def _number(written: str) -> Decimal:
 @lru_cache(maxsize=4096)
 def _time_of_day(value: str) -> str | None:
     match = _TIME_OF_DAY.fullmatch(value)
-    return f"{match[1]:0>2}:{match[2]}:{match[3] or '00'}" if match else None
+    if not match:
+        return None
+    hour = int(match[1])
+    if half := match[4]:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if half.lower() == "p" else 0)
+    return f"{hour:02}:{match[2]}:{match[3] or '00'}"
+
+
+def _is_number(value: Any) -> bool:
+    if type(value) is str:
+        return value.strip().lstrip("+-").isdecimal()  # more digits than _whole looks at
+    return isinstance(value, (int, float, Verbatim)) and not isinstance(value, bool)
 
 
 def _whole(value: Any) -> int | None:
     if type(value) is str:
-        return int(value) if _WHOLE_NUMBER.fullmatch(value) else None
+        match = _WHOLE_NUMBER.fullmatch(value)
+        return int(match[1]) if match else None
     if type(value) is float:
         return int(value) if value.is_integer() and abs(value) < 2**53 else None  # beyond, floats skip numbers
     if type(value) is Verbatim:

@@ -61,7 +61,7 @@ BAD: dict[str, tuple[Callable[[bytes], bytes] | bytes, tuple[str, ...] | None]] 
     "30 digits": (faults.long_number, None),
     "no id": (faults.no_id, ("a job without id", "$.id")),
     "a window of 3": (b'{"schedulePolicy":{"backupWindowSettings":{"backupWindow":[true,true,false]}},"id":"w3"}', ()),
-    "a number for a name": (b'{"id":"n1","name":5}', ("5 is not text", "$.name")),
+    "a number for a status": (b'{"id":"n1","lastStatus":5}', ("5 is not text", "$.lastStatus")),
     "an id of 65 characters": (
         b'{"id":"%b"}' % (b"i" * 65),
         ("an id of 65 characters; at most 64 are stored", "$.id"),

@@ -466,8 +466,11 @@ def test_who_the_server_is(server: SimulatedServer, connect: Connect) -> None:
     for status in (403, 404):
         server.faults.status("/v8/ServiceInstance", status)
         assert connect(server).service_instance is None
-    server.faults.before("/v8/ServiceInstance", literal(b"{}"), times=1)
-    assert connect(server).service_instance is None
+    for nothing in (b"{}", b'{"installationId":"{00000000-0000-0000-0000-000000000000}"}'):
+        server.faults.before("/v8/ServiceInstance", literal(nothing), times=1)
+        assert connect(server).service_instance is None
+    server.faults.before("/v8/ServiceInstance", literal(b'{"installationId":" {A-1} "}'), times=1)
+    assert connect(server).service_instance == ServiceInstance("a-1", None)
     server.faults.html("/v8/ServiceInstance")
     with pytest.raises(BadResponse, match="no JSON object: status 200, text/html"):
         connect(server)

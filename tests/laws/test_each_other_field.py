@@ -39,7 +39,9 @@ JOB = "0a000000-0000-4000-8000-000000000001"
 STREAMS = ["jobs", "sessions", "organizations", "repositories", "proxies"]
 # What tells which session it is, and words that are noted rather than stored.
 _IDENTITY = {"session_uid", "job_uid", "job_kind"}
-SESSION_FIELDS = [name for name in SessionRecord.__struct_fields__ if name not in _IDENTITY | {"unknown_words"}]
+SESSION_FIELDS = [
+    name for name in SessionRecord.__struct_fields__ if name not in _IDENTITY | {"unknown_words", "unread"}
+]
 _OF_THE_ROW = {"id", "server_id", "first_seen_at", "removed_at"}
 ENTITY_FIELDS = [
     f"{entity}.{column.name.removesuffix('_id') + '_uid' if column.foreign_keys else column.name}"

@@ -135,7 +135,7 @@ class Scene:
         raw = job_document(each, VERSIONS[self.api_version], ORIGIN)
         fault = self.faults.get(each.uid)
         if fault == "unreadable":
-            return raw[:-1] + b',"isEnabled":"perhaps"}'  # of equal keys the last one counts
+            return raw[:-1] + b',"lastRun":"perhaps"}'  # of equal keys the last one counts
         if fault == "not_json":
             return raw[:-1] + b",}"
         return no_id(raw) if fault == "no_id" else raw

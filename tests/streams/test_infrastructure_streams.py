@@ -278,7 +278,9 @@ def test_a_document_that_cannot_be_read_is_kept_without_its_values_until_a_good_
     other = Organization(uid="org-other", name="Other", office_name="other.onmicrosoft.com")
     estate = estates(database, ALFKI, other)
     estate.look(0)
-    estate.server.faults.document(ALFKI.uid, lambda text: text.replace(b'"Alfreds Futterkiste"', b'["geheim"]'))
+    estate.server.faults.document(
+        ALFKI.uid, lambda text: text.replace(b'"Alfreds Futterkiste"', b'NaN, "secret": "geheim"')
+    )
     estate.world.remove_organization(other.uid)
     result = estate.look(1, streams=["organizations"])["organizations"]
     assert counts(result) == ("partial", 1, 0, 0, 0, 1, 1)

@@ -261,22 +261,6 @@ def test_an_earlier_version_tells_a_later_field_by_its_key() -> None:
         ("organization", {"id": None}, "$.id", "no id"),
         ("organization", {"id": "00000000-0000-0000-0000-000000000000"}, "$.id", "no id"),
         ("organization", {"id": SECRET * 20}, "$.id", "this is not an id of at most 64 characters"),
-        ("organization", {"id": "o", "name": {"x": SECRET}}, "$.name", "this is not text"),
-        ("organization", {"id": "o", "isBackedup": SECRET}, "$.isBackedup", "this is not true or false"),
-        ("organization", {"id": "o", "firstBackuptime": SECRET}, "$.firstBackuptime", "this is not a timestamp"),
-        (
-            "organization",
-            {"id": "o", "region": SECRET * 50},
-            "$.region",
-            "this is not a word of at most 255 characters",
-        ),
-        ("proxy", {"id": "p", "port": SECRET}, "$.port", "this is not a whole number of 32 bits"),
-        (
-            "proxy",
-            {"id": "p", "version": "8" * 65},
-            "$.version",
-            "this is not a version of at most 64 characters",
-        ),
         (
             "repository",
             {"id": "r", "capacityBytes": 2**63},
@@ -297,22 +281,48 @@ def test_a_refusal_says_what_was_expected_and_never_what_came(
     assert SECRET not in repr(found)
 
 
+@pytest.mark.parametrize(
+    ("entity", "sent", "key", "column", "reason"),
+    [
+        ("organization", {"x": SECRET}, "name", "name", "this is not text"),
+        ("organization", SECRET, "isBackedup", "is_backed_up", "this is not true or false"),
+        ("organization", SECRET, "firstBackuptime", "first_backup_at", "this is not a timestamp"),
+        ("organization", SECRET * 50, "region", "region", "this is not a word of at most 255 characters"),
+        ("proxy", SECRET, "port", "port", "this is not a whole number of 32 bits"),
+        ("proxy", "8" * 65, "version", "product_version", "this is not a version of at most 64 characters"),
+        ("repository", SECRET, "capacityBytes", "capacity_bytes", "this is not a whole number of 64 bits"),
+        ("repository", 5, "proxyPoolId", "proxy_pool_uid", "this is not an id of at most 64 characters"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_not_shown_at_all(
+    entity: Entity, sent: Any, key: str, column: str, reason: str
+) -> None:
+    found, without = read(entity, {"id": "e", key: sent}), read(entity, {"id": "e"})
+    assert isinstance(found, EntityRecord)
+    assert isinstance(without, EntityRecord)
+    assert found.unread == ((f"$.{key}", reason),)
+    assert {**found.values, column: None} == {**without.values, column: None}
+    assert column not in found.values
+    assert SECRET not in repr(found)
+
+
 def test_a_rejected_document_shows_its_keys_alone() -> None:
     document = {
         "id": "O-1",
         "name": 5,
+        "port": 2**40,
         "password": SECRET,
         "settings": {"account": "a", "nested": {"applicationSecret": SECRET}, "empty": {}},
         "list": [SECRET, {"certificate": SECRET}, [[SECRET]], 5],
     }
-    found = rejection("organization", document)
+    found = rejection("proxy", document)
     assert found == Rejection(
-        stream="organizations",
+        stream="proxies",
         document_uid="o-1",
         digest=found.digest,
-        reason="this is not text",
-        json_path="$.name",
-        document='{"id": null, "name": null, "password": null, "settings": {"account": null, '
+        reason="this is not a whole number of 32 bits",
+        json_path="$.port",
+        document='{"id": null, "name": null, "port": null, "password": null, "settings": {"account": null, '
         '"nested": {"applicationSecret": null}, "empty": {}}, "list": [{"certificate": null}, [[]]]}',
     )
 

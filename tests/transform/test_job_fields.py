@@ -35,7 +35,18 @@ from etl.transform.values import boolean, instant, text, vocabulary
 from etl.warehouse.tables import job, job_status, job_version, schedule
 from etl.warehouse.types import UtcDateTime
 
-OF_EACH_READING = {"kind", "job_uid", "api_version", "carried", "digest", "schedule", "extra", "links", "unknown_words"}
+OF_EACH_READING = {
+    "kind",
+    "job_uid",
+    "api_version",
+    "carried",
+    "digest",
+    "schedule",
+    "extra",
+    "links",
+    "unknown_words",
+    "unread",
+}
 
 # Which tables keep a field, and what else stands in them.
 TABLES: Mapping[Role, tuple[Table, ...]] = {

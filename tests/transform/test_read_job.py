@@ -222,12 +222,10 @@ def test_an_unknown_field_too_deep_or_too_long_is_rejected(unknown: str) -> None
 @pytest.mark.parametrize(
     ("raw", "path", "uid"),
     [
-        (b'{"id": "AB", "name": 5}', "$.name", "ab"),
-        (b'{"Id": "AB", "isEnabled": "yes"}', "$.isEnabled", "ab"),
         (b'{"id": "AB", "lastRun": "soon"}', "$.lastRun", "ab"),
         (b'{"id": "AB", "schedulePolicy": "Daily"}', "$.schedulePolicy", "ab"),
-        (b'{"id": "AB", "_links": []}', "$._links", "ab"),
-        (b'{"id": "AB", "repositoryId": 7}', "$.repositoryId", "ab"),
+        (b'{"id": "AB", "lastStatus": 1}', "$.lastStatus", "ab"),
+        (b'{"id": "{00000000-0000-0000-0000-000000000000}"}', "$.id", None),
         (b'{"id": "AB", "name": NaN}', "$.name", "ab"),
         (b'{"selectedItems": [{"id": "no", "n": Infinity}], "ID": "AB"}', "$.selectedItems[0].n", "ab"),
         (b'{"id": "AB", "name": "cut off', "$", "ab"),
@@ -249,6 +247,47 @@ def test_what_cannot_be_read_is_rejected_with_path_and_id(raw: bytes, path: str,
     assert rejected.digest == document_digest(raw, "backup", 8)
     assert rejected.document == raw.decode("utf-8", "replace")
     assert rejected.reason
+
+
+@pytest.mark.parametrize(
+    ("sent", "unread", "left_out"),
+    [
+        ({"name": 5}, {"$.name": "5 is not text"}, {"name"}),
+        ({"isEnabled": "yes"}, {"$.isEnabled": '"yes" is neither true nor false'}, {"is_enabled"}),
+        ({"nextRun": "After [Job 1]"}, {"$.nextRun": '"After [Job 1]" is not a timestamp'}, set()),
+        ({"lastBackup": 5}, {"$.lastBackup": "5 is not a timestamp"}, set()),
+        ({"repositoryId": 7}, {"$.repositoryId": "7 is not text"}, {"repository_uid"}),
+        (
+            {"_links": [], "repositoryId": "r"},
+            {"$._links": "the links are not an object"},
+            {"organization_uid"},
+        ),
+    ],
+)
+def test_what_nothing_depends_on_is_left_out_where_it_cannot_be_read(
+    sent: dict[str, Any], unread: dict[str, str], left_out: set[str]
+) -> None:
+    read = read_job("backup", json.dumps({"id": "AB"} | sent).encode(), 8)
+    assert isinstance(read, JobRecord)
+    assert dict(read.unread) == unread
+    assert read.carried == carried_fields("backup", 8) - left_out
+    assert (read.job_uid, read.name, read.next_run_at, read.is_enabled) == ("ab", None, None, None)
+
+
+@pytest.mark.parametrize("never", ["0001-01-01T00:00:00", "9999-12-31T23:59:59.9999999+02:00", "1900-01-01T00:00:00Z"])
+def test_sentinels_are_neither_times_nor_ids(never: str) -> None:
+    zeros = "00000000-0000-0000-0000-000000000000"
+    links = {"proxy": {"href": f"/v8/Proxies/{zeros}"}, "organization": {"href": "/v8/Organizations/%7BO-1%7D"}}
+    times = dict.fromkeys(("lastRun", "nextRun", "lastBackup"), never)
+    sent = {"id": "{AB}", "repositoryId": "{" + zeros + "}", "isEnabled": 1, "_links": links, **times}
+    read = read_job("backup", json.dumps(sent).encode(), 8)
+    assert isinstance(read, JobRecord)
+    assert (read.job_uid, read.is_enabled, read.last_run_at, read.next_run_at, read.last_backup_at) == (
+        *("ab", True),
+        *(None, None, None),
+    )
+    assert (read.repository_uid, read.proxy_uid, read.organization_uid) == (None, None, "o-1")
+    assert read.unread == ()
 
 
 def test_the_text_of_a_rejection_is_storable_and_bounded() -> None:
@@ -328,7 +367,8 @@ def test_a_document_with_anything_anywhere_is_read_or_rejected(
     if isinstance(read, Rejection):
         assert read.json_path.startswith("$")
     else:
-        assert carried_fields(kind_of(name), version) <= read.carried
+        missing = carried_fields(kind_of(name), version) - read.carried
+        assert bool(missing) <= bool(read.unread)
 
 
 @settings(deadline=None)

@@ -222,18 +222,12 @@ def test_interval_minutes(word: str, minutes: int | None) -> None:
         ("Daily", "$.schedulePolicy"),
         ([], "$.schedulePolicy"),
         ({"backupWindowSettings": HOURS}, "$.schedulePolicy.backupWindowSettings"),
-        ({"type": 5}, "$.schedulePolicy.type"),
-        ({"dailyType": "x" * 256}, "$.schedulePolicy.dailyType"),
-        ({"dailyTime": "25:00:00"}, "$.schedulePolicy.dailyTime"),
-        ({"retryEnabled": "maybe"}, "$.schedulePolicy.retryEnabled"),
         ({"RetryNumber": 2**31}, "$.schedulePolicy.retryNumber"),
         ({"retryWaitInterval": 0.5}, "$.schedulePolicy.retryWaitInterval"),
-        ({"periodicallyOffsetMinutes": True}, "$.schedulePolicy.periodicallyOffsetMinutes"),
-        ({"backupCopyWindowEnabled": 1}, "$.schedulePolicy.backupCopyWindowEnabled"),
         ({"backupWindow": HOURS}, "$.schedulePolicy.backupWindow"),
         ({"backupWindowSettings": {"backupWindow": HOURS[:5]}}, "$.schedulePolicy.backupWindowSettings.backupWindow"),
         (
-            {"periodicallyWindowSettings": {"backupWindow": [*HOURS[:167], 1]}},
+            {"periodicallyWindowSettings": {"backupWindow": [*HOURS[:167], 2]}},
             "$.schedulePolicy.periodicallyWindowSettings.backupWindow[167]",
         ),
         (
@@ -246,3 +240,28 @@ def test_what_cannot_be_read_is_told_with_its_path(sent: Any, path: str) -> None
     read = read_policy("backup", sent)
     assert isinstance(read, Rejection)
     assert read.json_path == path
+
+
+@pytest.mark.parametrize(
+    ("sent", "unread", "left_out"),
+    [
+        ({"type": 5}, "type", {"schedule_type"}),
+        ({"dailyType": "x" * 256}, "dailyType", {"daily_type"}),
+        ({"dailyTime": "25:00:00"}, "dailyTime", {"daily_time"}),
+        ({"dailyTime": "13:00 PM"}, "dailyTime", {"daily_time"}),
+        ({"periodicallyEvery": 15}, "periodicallyEvery", {"periodically_every", "interval_minutes"}),
+        ({"retryEnabled": "maybe"}, "retryEnabled", {"is_retry_enabled"}),
+        ({"retryWaitInterval": "soon"}, "retryWaitInterval", {"retry_wait_minutes"}),
+        ({"periodicallyOffsetMinutes": True}, "periodicallyOffsetMinutes", {"offset_minutes"}),
+        ({"backupWindowEnabled": 2}, "backupWindowEnabled", {"is_window_enabled"}),
+    ],
+)
+def test_what_nothing_depends_on_says_nothing_where_it_cannot_be_read(
+    sent: Any, unread: str, left_out: set[str]
+) -> None:
+    read, plain = read_policy("backup", sent), read_policy("backup", {})
+    assert isinstance(read, JobRecord)
+    assert isinstance(plain, JobRecord)
+    assert [path for path, _ in read.unread] == [f"$.schedulePolicy.{unread}"]
+    assert read.schedule == Schedule()
+    assert read.carried == plain.carried - left_out

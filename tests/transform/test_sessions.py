@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -349,33 +350,86 @@ def test_what_no_database_stores_is_replaced() -> None:
         ({"id": "x" * 65}, "$.id", "an id of 65 characters; at most 64 are stored"),
         ({"creationTime": None}, "$.creationTime", "a session without a start"),
         ({"creationTime": "0001-01-01T00:00:00"}, "$.creationTime", "a session without a start"),
-        ({"creationTime": "1601-01-01T00:00:00Z"}, "$.creationTime", "a start in the year 1601"),
-        ({"creationTime": "9999-12-31T23:59:59Z"}, "$.creationTime", "a start in the year 9999"),
+        ({"creationTime": "1601-01-01T00:00:00Z"}, "$.creationTime", "a session without a start"),
+        ({"creationTime": "9999-12-31T23:59:59Z"}, "$.creationTime", "a session without a start"),
+        ({"creationTime": "1901-01-01T00:00:00Z"}, "$.creationTime", "a start in the year 1901"),
         ({"endTime": "2199-01-01T00:00:00Z"}, "$.endTime", "a run of 63551 days"),
         ({"creationTime": "yesterday"}, "$.creationTime", '"yesterday" is not a timestamp'),
         ({"endTime": 5}, "$.endTime", "5 is not a timestamp"),
         ({"jobId": None}, "$._links.job", "a session that does not tell its job"),
         ({"jobId": 5}, "$.jobId", "5 is not text"),
         ({"status": {}}, "$.status", "an object is not text"),
-        ({"statistics": []}, "$.statistics", "an array is not an object"),
-        ({"retryCount": "many"}, "$.retryCount", '"many" is not a whole number from -2147483648 to 2147483647'),
         ({"retryCount": 2**31}, "$.retryCount", "2147483648 is not a whole number from -2147483648 to 2147483647"),
-        ({"jobWillBeRetried": 1}, "$.jobWillBeRetried", "1 is neither true nor false"),
         (
             {"statistics": {"transferredDataBytes": 2**63}},
             "$.statistics.transferredDataBytes",
             "9223372036854775808 is not a whole number from -9223372036854775808 to 9223372036854775807",
         ),
-        (
-            {"statistics": {"processedObjects": True}},
-            "$.statistics.processedObjects",
-            "true is not a whole number from -9223372036854775808 to 9223372036854775807",
-        ),
-        ({"statistics": {"readRate": 5}}, "$.statistics.readRate", "5 is not text"),
     ],
 )  # fmt: skip
 def test_a_session_that_cannot_be_read(change: dict[str, Any], path: str, reason: str) -> None:
     assert refused(SMALLEST | change) == (path, reason)
+
+
+WHOLE = "is not a whole number from -9223372036854775808 to 9223372036854775807"
+
+
+@pytest.mark.parametrize(
+    ("change", "unread"),
+    [
+        ({"statistics": []}, {"$.statistics": "an array is not an object"}),
+        ({"retryCount": "many"}, {"$.retryCount": '"many" is not a whole number from -2147483648 to 2147483647'}),
+        ({"jobWillBeRetried": "perhaps"}, {"$.jobWillBeRetried": '"perhaps" is neither true nor false'}),
+        ({"statistics": {"processedObjects": True}}, {"$.statistics.processedObjects": f"true {WHOLE}"}),
+        ({"statistics": {"readRate": 5}}, {"$.statistics.readRate": "5 is not text"}),
+        ({"statistics": {"bottleneck": ["x"]}}, {"$.statistics.bottleneck": "an array is not text"}),
+        ({"progress": "half"}, {"$.progress": f'"half" {WHOLE}'}),
+        ({"details": 5, "mainSessionId": 7}, {"$.mainSessionId": "7 is not text", "$.details": "5 is not text"}),
+        ({"repositoryId": "x" * 65}, {"$.repositoryId": "an id of 65 characters; at most 64 are stored"}),
+        ({"jobSessionConfigType": {}}, {"$.jobSessionConfigType": "an object is not text"}),
+        ({"_links": "none"}, {}),  # the job is told without them
+        ({"jobId": None, "_links": 5}, {"$._links": "the links are not an object"}),
+    ],
+)
+def test_what_nothing_depends_on_is_left_out_where_it_cannot_be_read(
+    change: dict[str, Any], unread: dict[str, str]
+) -> None:
+    found = read_session(orjson.dumps(SMALLEST | {"jobType": "Backup"} | change), 8, job_uid="j")
+    assert found == SessionRecord(
+        session_uid="s", job_uid="j", job_kind="backup", started_at=START, unread=tuple(unread.items())
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"retryCount": "0.0"}, {"retry_count": 0}),
+        ({"retryCount": "3."}, {"retry_count": 3}),
+        ({"progress": "4.0"}, {"objects_processed": 4}),
+        ({"progress": "-1.00"}, {"objects_processed": -1}),
+        ({"jobWillBeRetried": 1}, {"will_be_retried": True}),
+        ({"jobWillBeRetried": "0"}, {"will_be_retried": False}),
+        ({"jobWillBeRetried": 0.0}, {"will_be_retried": False}),
+        ({"statistics": {"processedObjects": "12.0"}}, {"items_processed": 12}),
+        ({"statistics": {"transferredDataBytes": "3000"}}, {"transferred_bytes": 3000}),
+        ({"statistics": {"processingRateBytesPS": "1024.7"}}, {"processing_bytes_per_second": 1024}),
+        ({"id": "{S}", "jobId": " {J} "}, {}),
+        ({"mainSessionId": "00000000-0000-0000-0000-000000000000"}, {}),
+        ({"proxyId": "{00000000-0000-0000-0000-000000000000}"}, {}),
+        ({"proxyId": "{P-1}"}, {"proxy_uid": "p-1"}),
+    ],
+)
+def test_values_as_other_servers_write_them(change: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = record(SMALLEST | {"jobType": "Backup"} | change)
+    assert found == SessionRecord(session_uid="s", job_uid="j", job_kind="backup", started_at=START, **expected)
+
+
+@pytest.mark.parametrize("year", ["0001", "1601", "1753", "1899", "1900", "9999"])
+@pytest.mark.parametrize(
+    "rest", ["-01-01T00:00:00", "-12-31T23:59:59.9999999Z", "-01-01T05:45:00+05:45", "-12-30T23:00:00-07:00"]
+)
+def test_an_end_in_a_year_that_stands_for_never(year: str, rest: str) -> None:
+    assert record(SMALLEST | {"status": "Failed", "endTime": year + rest}).ended_at is None
 
 
 @pytest.mark.parametrize("digits", ["1e400", "123456789012345678901234567890", "-1e30"])

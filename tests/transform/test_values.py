@@ -28,7 +28,19 @@ def refused(path: str, reason: str) -> Any:
         ("2017-04-01T10:12:15", datetime(2017, 4, 1, 10, 12, 15, tzinfo=UTC)),
         ("2019-06-16T15:00:00.0402129-07:00", datetime(2019, 6, 16, 22, 0, 0, 40212, tzinfo=UTC)),
         ("2017-04-01T00:30:00+05:45", datetime(2017, 3, 31, 18, 45, tzinfo=UTC)),
-        ("9999-12-31T23:59:59.9999999Z", datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),
+        ("9999-12-31T23:59:59.9999999Z", None),
+        ("9999-12-31T23:59:59-07:00", None),
+        ("1601-01-01T00:00:00", None),
+        ("1601-01-01T01:00:00+01:00", None),
+        ("1753-01-01T00:00:00Z", None),
+        ("1899-12-30T00:00:00", None),
+        ("1900-12-31T23:00:00-07:00", None),
+        ("1901-01-01T00:30:00+01:00", None),
+        ("1901-01-01T00:00:00", datetime(1901, 1, 1, tzinfo=UTC)),
+        ("/Date(1795816029000)/", datetime(2026, 11, 27, 21, 47, 9, tzinfo=UTC)),
+        ("/Date(1795816029123+0100)/", datetime(2026, 11, 27, 21, 47, 9, 123000, tzinfo=UTC)),
+        ("/Date(-62135596800000)/", None),
+        ("/Date(253402300799999)/", None),
         ("0001-01-01T00:00:00", None),
         ("0001-01-01T00:00:00Z", None),
         ("0001-01-01T00:00:00.0000000+02:00", None),
@@ -51,7 +63,8 @@ def test_instant(sent: Any, expected: datetime | None) -> None:
         "2017-W13-6T10:12:15Z",
         "2017-02-29T00:00:00Z",
         "2017-04-01T24:00:00Z",
-        "9999-12-31T23:59:59-07:00",
+        "/Date(soon)/",
+        "/Date(1795816029000)",
         "0000-01-01T00:00:00Z",
         "2017-04-01T10:12:15 o'clock",
         1491041535,
@@ -72,6 +85,10 @@ def test_no_instant(sent: Any) -> None:
         ("08:00:00", "08:00:00"),
         ("8:00:00", "08:00:00"),
         ("23:59:59.9999999", "23:59:59"),
+        ("8:30 AM", "08:30:00"),
+        ("08:30:15 pm", "20:30:15"),
+        ("12:00 AM", "00:00:00"),
+        ("12:05 p.m.", "12:05:00"),
         ("00:05", "00:05:00"),
         ("", None),
         (None, None),
@@ -95,7 +112,7 @@ def test_boolean(sent: Any, expected: bool | None) -> None:
     assert values.boolean(sent, "$.isEnabled") is expected
 
 
-@pytest.mark.parametrize("sent", [0, 1, 1.0, "", "yes", "1", [], {}, Verbatim("1")])
+@pytest.mark.parametrize("sent", [2, -1, 0.5, "", "yes", "2", [], {}, Verbatim("1.5")])
 def test_no_boolean(sent: Any) -> None:
     with refused("$.isEnabled", ".* is neither true nor false"):
         values.boolean(sent, "$.isEnabled")
@@ -327,9 +344,12 @@ def test_no_figure() -> None:
             values.figure(sent, "$.n", [])
 
 
-def test_a_reference() -> None:
-    assert values.reference(" 93089CFA-81d6 ", "$.jobId") == "93089cfa-81d6"
-    assert values.reference("00000000-0000-0000-0000-000000000000", "$.jobId") is None
-    assert values.reference(None, "$.jobId") is None
+def test_an_id() -> None:
+    assert values.uid(" 93089CFA-81d6 ", "$.jobId") == "93089cfa-81d6"
+    assert values.uid(" {93089CFA-81d6} ", "$.jobId") == "93089cfa-81d6"
+    assert values.uid("00000000-0000-0000-0000-000000000000", "$.jobId") is None
+    assert values.uid("{00000000-0000-0000-0000-000000000000}", "$.jobId") is None
+    assert values.uid("{}", "$.jobId") is None
+    assert values.uid(None, "$.jobId") is None
     with refused("$.jobId", "an id of 65 characters; at most 64 are stored"):
-        values.reference("x" * 65, "$.jobId")
+        values.uid("x" * 65, "$.jobId")

@@ -60,11 +60,15 @@ def test_any_other_length_is_refused(length: int) -> None:
     )
 
 
+def test_ones_and_zeros_are_hours_too() -> None:
+    assert read_mask([1, 0, "1", "0", 1.0, Verbatim("0"), *HOURS[6:]], "$.w") == "101010" + "1" * 94 + "0" * 68
+
+
 @pytest.mark.parametrize(
     ("entry", "shown"),
     [
-        (1, "1"),
-        (0, "0"),
+        (2, "2"),
+        (-1, "-1"),
         (None, "null"),
         ("", '""'),
         ("rues", '"rues"'),
@@ -72,7 +76,7 @@ def test_any_other_length_is_refused(length: int) -> None:
         ([True], "an array"),
         ({}, "an object"),
         (1.5, "1.5"),
-        (Verbatim("1"), "1"),
+        (Verbatim("2"), "2"),
         (2**70, str(2**70)),
     ],
 )

@@ -345,3 +345,25 @@ def test_what_the_views_say_at_the_edges(database: Database, subtests: pytest.Su
             "SELECT hour, sessions_active, sessions_peak, jobs_active, busy_seconds FROM rpt_concurrency"
             " WHERE day = '2026-03-02' AND hour = 20",
         ) == [(20, 4, 2, 3, 180)]
+
+
+def test_what_is_used_of_a_repository_is_known_only_where_both_sizes_are_of_it(database: Database) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO server (id, name, active_key, first_seen_at) VALUES (1, 'hq', 1, '2026-03-01 00:00:00')")
+        )
+        connection.execute(
+            text(
+                "INSERT INTO repository (id, server_id, repository_uid, first_seen_at)"
+                " VALUES (1, 1, 'r', '2026-03-01 00:00:00')"
+            )
+        )
+        for day, capacity, free in ((1, "100", "40"), (2, "100", "200"), (3, "100", "100"), (4, "NULL", "5")):
+            connection.execute(
+                text(
+                    "INSERT INTO repository_day (repository_id, day, capacity_bytes, free_bytes)"
+                    f" VALUES (1, '2026-03-0{day}', {capacity}, {free})"
+                )
+            )
+    rows = ask(database.engine, "SELECT capacity_bytes, free_bytes, used_bytes FROM rpt_repository_day ORDER BY day")
+    assert rows == [(100, 40, 60), (100, 200, None), (100, 100, 0), (None, 5, None)]

@@ -120,6 +120,8 @@ def _of_its_attempts(figure: ColumnElement[int]) -> ScalarSelect[int]:
     )
 
 
+_used = repository_day.c.capacity_bytes - repository_day.c.free_bytes
+
 REPOSITORY_DAY = View(
     "rpt_repository_day",
     "One row per repository and day on which its size was seen",
@@ -127,7 +129,7 @@ REPOSITORY_DAY = View(
         server.c.name.label("server_name"),
         REPOSITORY_NAME.label("repository_name"),
         *repository_day.c["capacity_bytes", "free_bytes"],
-        (repository_day.c.capacity_bytes - repository_day.c.free_bytes).label("used_bytes"),
+        case((_used >= 0, _used)).label("used_bytes"),
         _of_its_attempts(whole(func.count())).label("sessions"),
         _of_its_attempts(total(job_session.c.transferred_bytes)).label("transferred_bytes"),
         repository_day.c.day,
@@ -139,7 +141,7 @@ REPOSITORY_DAY = View(
         )
     ),
     {
-        "used_bytes": "capacity_bytes - free_bytes",
+        "used_bytes": "capacity_bytes - free_bytes; NULL where more is free than there is (of two storages)",
         "sessions": "Run attempts that started that day and wrote to it",
         "transferred_bytes": "Bytes that they transferred",
     },

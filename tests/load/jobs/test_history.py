@@ -600,7 +600,7 @@ def test_h9_one_job_looked_at_between_two_passes(sqlite_database: Database, esta
 
 def test_h9_a_job_that_cannot_be_read_keeps_its_own_observation(sqlite_database: Database, estates: Settle) -> None:
     estate = three(estates, sqlite_database)
-    estate.server.faults.document(B, lambda document: document.replace(b'"isEnabled":true', b'"isEnabled":7'))
+    estate.server.faults.document(B, lambda document: document.replace(b'"lastStatus":', b'"lastStatus":7,"was":'))
     estate.world.edit_job(B, description="edited")
     for hours in (2, 3):
         assert estate.look(hours) == "partial"
@@ -634,7 +634,7 @@ def test_h11_the_later_copy_counts_when_a_list_is_read_twice(sqlite_database: Da
     def garble_once(document: bytes) -> bytes:
         is_first = bool(faults.repeated)
         faults.repeated.clear()
-        return document.replace(b'"isEnabled":true', b'"isEnabled":7') if is_first else document
+        return document.replace(b'"lastStatus":', b'"lastStatus":7,"was":') if is_first else document
 
     faults.document(B, garble_once)
     estate.look(2)
