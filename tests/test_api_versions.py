@@ -203,6 +203,8 @@ def as_read_by(each: Job, api_version: int) -> Row:
     names = [column.name for column in _ROWS.selected_columns if column.name not in ("kind", "job_uid")]
     row = {"kind": each.kind, "job_uid": each.uid, **{name: getattr(each, name) for name in names}}
     used = _USED_BY.get(each.schedule_type, frozenset())
+    if api_version < 6 and each.schedule_type == "ManualOnly":
+        row["schedule_type"], used = None, frozenset(_POLICY)
     if each.schedule_type in ("Daily", "Periodically", "DailyAtTime"):
         used |= _RETRY
     # Where there is no flag, a document shows the hours that are in force.
@@ -210,6 +212,8 @@ def as_read_by(each: Job, api_version: int) -> Row:
         row["window"] = ALL
     if api_version == 6 and each.is_periodic_window_enabled is False and each.periodic_window is not None:
         row["periodic_window"] = ALL
+    if api_version < 8 and each.periodically_every == "Hours12":
+        row["periodically_every"] = "Hours8"
     not_carried = set(NOT_CARRIED[api_version])
     if each.kind == "copy":
         not_carried |= {"description", "backup_type", "is_periodic_window_enabled", "periodic_window", "offset_minutes"}
@@ -440,6 +444,106 @@ def test_an_edit_made_while_a_lesser_version_was_read_is_seen_by_the_next_that_c
     assert fields(engine) == told
     assert rows(engine, job_change.c.detected_at, job_change.c.not_before) == [(at(0), None), (at(2), at(1))]
     assert stored(engine) == [before, as_read_by(world.jobs[A], 8)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "lesser", "unsaid"),
+    [
+        ({"schedule_type": "ManualOnly"}, 1, ("ManualOnly", None)),
+        ({"schedule_type": "ManualOnly", "daily_type": "Everyday", "daily_time": "15:00:00"}, 5, ("ManualOnly", None)),
+        ({**PERIODIC, "periodically_every": "Hours12"}, 7, ("Hours12", "Hours8")),
+        ({**PERIODIC, "periodically_every": "Hours12"}, 2, ("Hours12", "Hours8")),
+    ],
+)
+@pytest.mark.parametrize("is_lesser_first", [True, False])
+def test_a_word_that_a_version_cannot_say_is_no_change(
+    sqlite_database: Database,
+    served: Serve,
+    policy: dict[str, Any],
+    lesser: int,
+    unsaid: tuple[str, str | None],
+    is_lesser_first: bool,
+) -> None:
+    engine = sqlite_database.engine
+    world = one_job(**policy)
+    read = served(world, engine)
+    for hours, version in enumerate((lesser, lesser, 8, lesser, 8) if is_lesser_first else (8, lesser, 8, lesser)):
+        read(hours, version)
+    assert rows(engine, job_version.c.version_number, job_version.c.valid_from) == [(1, at(0))]
+    assert fields(engine) == []
+    assert stored(engine) == [as_read_by(world.jobs[A], 8)]
+    assert unsaid[0] in (stored(engine)[0]["schedule_type"], stored(engine)[0]["periodically_every"])
+
+
+@pytest.mark.parametrize(
+    ("policy", "lesser", "edit", "told"),
+    [
+        (
+            {"schedule_type": "ManualOnly"},
+            5,
+            DAILY,
+            [
+                ("schedule.schedule_type", "ManualOnly", "Daily"),
+                ("schedule.daily_type", None, "Everyday"),
+                ("schedule.daily_time", None, "22:00:00"),
+                ("schedule.is_retry_enabled", None, "0"),
+            ],
+        ),
+        (
+            {**PERIODIC, "periodically_every": "Hours12"},
+            7,
+            {"periodically_every": "Hours4"},
+            [("schedule.periodically_every", "Hours12", "Hours4"), ("schedule.interval_minutes", "720", "240")],
+        ),
+        (
+            {**PERIODIC, "periodically_every": "Hours4"},
+            7,
+            {"periodically_every": "Hours12"},
+            [("schedule.periodically_every", "Hours4", "Hours8"), ("schedule.interval_minutes", "240", "480")],
+        ),
+    ],
+)
+def test_an_edit_to_or_from_a_word_that_a_version_cannot_say_is_one_version(
+    sqlite_database: Database,
+    served: Serve,
+    policy: dict[str, Any],
+    lesser: int,
+    edit: dict[str, Any],
+    told: list[tuple[Any, ...]],
+) -> None:
+    """v8, a lesser one, an edit, the lesser one, v8, the lesser one."""
+    engine = sqlite_database.engine
+    world = one_job(**policy)
+    read = served(world, engine)
+    read(0, 8)
+    read(1, lesser)
+    before = as_read_by(world.jobs[A], 8)
+    world.edit_job(A, next_run_at=at(13), **edit)
+    for hours, version in enumerate((lesser, 8, lesser, 8), 2):
+        read(hours, version)
+    assert rows(engine, job_version.c.version_number, job_version.c.valid_from) == [(1, at(0)), (2, at(2))]
+    assert fields(engine) == told
+    assert stored(engine) == [before, as_read_by(world.jobs[A], 8)]
+
+
+def test_an_edit_to_hours_8_is_seen_by_the_next_version_that_tells_it_from_hours_12(
+    sqlite_database: Database, served: Serve
+) -> None:
+    """v8, v7, an edit, v7, v8."""
+    engine = sqlite_database.engine
+    world = one_job(**{**PERIODIC, "periodically_every": "Hours12"})
+    read = served(world, engine)
+    read(0, 8)
+    read(1, 7)
+    world.edit_job(A, next_run_at=at(13), periodically_every="Hours8")
+    read(2, 7)
+    assert fields(engine) == []
+    read(3, 8)
+    assert fields(engine) == [
+        ("schedule.periodically_every", "Hours12", "Hours8"),
+        ("schedule.interval_minutes", "720", "480"),
+    ]
+    assert rows(engine, job_version.c.version_number, job_version.c.valid_from) == [(1, at(0)), (2, at(3))]
 
 
 def test_an_edit_of_an_unknown_field_is_one_version_however_many_versions_show_it(

@@ -33,6 +33,10 @@ def job_document(job: Job, version: ApiVersion, origin: str) -> bytes:
     else:
         document = _backup_job(job, version)
     policy = document["schedulePolicy"]
+    if version < V6 and policy["type"] == "ManualOnly":  # a word that these versions do not have
+        policy["type"] = None
+    if version < V8 and policy["periodicallyEvery"] == "Hours12":
+        policy["periodicallyEvery"] = "Hours8"
     if any(value is not None for value in policy.values()) or job.policy_extra:
         document["schedulePolicy"] = (policy if version >= V6 else _with_values(policy)) | dict(job.policy_extra)
     else:

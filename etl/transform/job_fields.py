@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -49,6 +49,13 @@ class Span(NamedTuple):
         return self.since.number <= number and (self.until is None or number <= self.until.number)
 
 
+class Since(NamedTuple):
+    """The first API version that can say a word, and what the earlier ones say in its place."""
+
+    version: ApiVersion
+    instead: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field: ``name`` in the record, the keys of the document (the first that gives a value counts) and readers.
@@ -57,7 +64,7 @@ class Field:
     key is there (H5). ``refers_to`` is the table whose uid (or mask) it is; a link to such a thing stands in for the
     key. ``revision`` is that of the transform which first read it: rows of an older one do not know it (H11).
     ``is_needed``: a document in which it cannot be read is rejected, as what is judged by it would be wrong; any other
-    field is left out then, and noted.
+    field is left out then, and noted. ``later_words`` are those that not every version which carries it can say (H5).
     """
 
     name: str
@@ -68,6 +75,7 @@ class Field:
     refers_to: str | None = None
     revision: int = 1
     is_needed: bool = False
+    later_words: Mapping[str, Since] = field(default_factory=dict)
 
     @property
     def column(self) -> str:
@@ -120,10 +128,24 @@ FIELDS: tuple[Field, ...] = (
     Field("repository_uid", "definition", {"repositoryId": uid}, _BOTH, refers_to="repository"),
     Field("proxy_uid", "definition", {"proxyId": uid}, {"backup": Span(V1, V1)}, refers_to="proxy"),
     Field("parent_job_uid", "definition", {"backupJobId": uid}, {"copy": _V6}, refers_to="job"),
-    Field("schedule_type", "schedule", {"type": _TYPES}, _BOTH, POLICY),
+    Field(
+        "schedule_type",
+        "schedule",
+        {"type": _TYPES},
+        _BOTH,
+        POLICY,
+        later_words={"ManualOnly": Since(V6, instead=None)},
+    ),
     Field("daily_type", "schedule", {"dailyType": _DAILY_TYPES}, _BOTH, POLICY),
     Field("daily_time", "schedule", {"dailyTime": time_of_day}, _BOTH, POLICY),
-    Field("periodically_every", "schedule", {"periodicallyEvery": _INTERVALS}, _BOTH, POLICY),
+    Field(
+        "periodically_every",
+        "schedule",
+        {"periodicallyEvery": _INTERVALS},
+        _BOTH,
+        POLICY,
+        later_words={"Hours12": Since(V8, instead="Hours8")},
+    ),
     Field("interval_minutes", "schedule", {"periodicallyEvery": interval_minutes}, _BOTH, POLICY),
     Field("offset_minutes", "schedule", {"periodicallyOffsetMinutes": integer}, {"backup": _V6}, POLICY),
     Field("is_schedule_enabled", "schedule", {"scheduleEnabled": boolean}, {"backup": _V6}, POLICY),

@@ -21,6 +21,7 @@ from etl.transform.job_fields import (
     known_fields,
     version_bit,
 )
+from etl.transform.later_words import as_it_was, as_understood, may_stand_for_another
 from etl.transform.normal_form import in_normal_form
 from etl.transform.records import JobRecord, Kind, Link, Schedule
 
@@ -195,7 +196,7 @@ def _compare_definition(
     bit = version_bit(record.api_version)
     knows = known_fields(record.kind, old.read_by, known.transform_revision)
     values, changed = _merge_values(DEFINITION_FIELDS, old.values, record, knows)
-    schedule, changed_policy = _merge_schedule(old.schedule, record, knows)
+    schedule, changed_policy = _merge_schedule(as_it_was(old.schedule, old.read_by, record.schedule), record, knows)
     extras, extra_changes, fills_extra = _merge_extra(old, record, context)
     readers = _readers(known, old.read_by)
     if not (changed or changed_policy or extra_changes):
@@ -203,8 +204,11 @@ def _compare_definition(
         fills = read_by != old.read_by or schedule != old.schedule or values != old.values
         return Definition(values, schedule, read_by, extras), (), fills, fills_extra
     # Values that this reading does not carry are inherited, and with them their readers; but what the old type
-    # of schedule left empty is no knowledge of the new type's fields.
-    read_by = bit if schedule.schedule_type != old.schedule.schedule_type else readers | bit
+    # of schedule left empty is no knowledge of the new type's fields, and nobody else read what may be another word.
+    is_read_anew = schedule.schedule_type != old.schedule.schedule_type or any(
+        may_stand_for_another(schedule, name, record.api_version) for name in changed_policy
+    )
+    read_by = bit if is_read_anew else readers | bit
     changes = (
         *(_value_change(name, old.values[name], values[name], context) for name in changed),
         *_schedule_changes(old.schedule, schedule, changed_policy),
@@ -232,7 +236,7 @@ def _merge_values(
 
 def _merge_schedule(old: Schedule, record: JobRecord, knows: frozenset[str]) -> tuple[Schedule, frozenset[str]]:
     """Return the policy that holds now, and the names of the fields that changed, as in ``_merge_values``."""
-    new = record.schedule
+    new = as_understood(record.schedule, old, record.api_version)
     if new == old:
         return old, frozenset()
     carried = record.carried
