@@ -270,6 +270,11 @@ PAGE = {
         pytest.param(b"\xef\xbb\xbf" + json.dumps(seed()).encode(), [UID], id="UTF-8 with BOM"),
         pytest.param(json.dumps([seed(name="Łódź 🗝")], ensure_ascii=False).encode("utf-16"), [UID], id="UTF-16"),
         pytest.param(("\ufeff" + json.dumps(seed())).encode("utf-16-be"), [UID], id="UTF-16, big end first"),
+        # What Windows PowerShell's ConvertTo-Json makes of an array.
+        pytest.param({"value": [seed(), seed(id=OTHER)], "Count": 2}, [OTHER, UID], id="a wrapped list"),
+        pytest.param({**PAGE, "results": {"value": PAGE["results"], "Count": 2}}, [OTHER, UID], id="wrapped results"),
+        pytest.param({"value": [], "Count": 0}, [], id="a wrapped empty list"),
+        pytest.param({"Count": 1, "value": PAGE}, [OTHER, UID], id="a wrapped page"),
         pytest.param([seed(name="older"), seed()], [UID], id="the same job twice"),
         pytest.param({key.capitalize(): value for key, value in seed().items()}, [UID], id="keys in another case"),
     ],
@@ -279,6 +284,32 @@ def test_a_file_is_a_job_a_list_or_a_page(desk: Desk, content: Any, uids: list[s
     assert (result.status, result.exit_code) == ("succeeded", 0)
     assert sorted(uid for (uid,) in desk.rows(job.c.job_uid)) == uids
     assert {name for (name,) in desk.rows(job.c.name)} <= {"Backup Job ABC", "Łódź 🗝"}
+
+
+def test_a_file_saved_with_windows_powershell_is_the_same_job(desk: Desk) -> None:
+    """Times as milliseconds since 1970, arrays as objects of value and Count: nothing of that is a change."""
+    desk.load([seed()])
+    before = desk.data()
+
+    def saved(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: saved(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return {"value": value, "Count": len(value)}
+        if isinstance(value, str) and value.endswith("Z"):
+            at = datetime.fromisoformat(value)
+            return f"/Date({round(at.timestamp() * 1000)})/"
+        return value
+
+    document = saved(seed(lastRun="2017-04-01T10:12:15.363Z"))
+    assert (document["lastRun"], document["nextRun"]) == ("/Date(1491041535363)/", "/Date(1491084000000)/")
+    desk.load([seed(lastRun="2017-04-01T10:12:15.363Z")], 1)
+    after = desk.data()
+    assert {name for name in before if before[name] != after[name]} >= {"job_status"}
+    text = json.dumps({"value": [document], "Count": 1}).replace("/Date", "\\/Date").replace(")/", ")\\/")
+    desk.load(text.encode(), 2)
+    changed = {name for name in after if after[name] != desk.data()[name]}
+    assert changed <= {"server", "report_clock", "job", "job_day"}
 
 
 def test_a_file_may_hold_both_kinds_of_jobs(desk: Desk) -> None:

@@ -128,6 +128,20 @@ def cut_one(body: bytes) -> bytes:
     return body
 
 
+def unwrap(body: bytes) -> bytes:
+    """Return the array that Windows PowerShell's ConvertTo-Json writes as ``{"value": [..], "Count": n}``.
+
+    What is no such object, nor a page that holds one in place of its results, is returned as it is.
+    """
+    try:
+        members = _members(_opened(body, b"{"))
+    except Malformed:
+        return body
+    if members.keys() == {"value", "count"}:
+        return members["value"]
+    return unwrap(members["results"]) if members.get("results", b"").startswith(b"{") else body
+
+
 def _cut_start(buffer: bytes) -> tuple[Sequence[Document], bytes]:
     """Split the start of an array into the documents that are whole, and the array that is left.
 
@@ -240,11 +254,13 @@ def _scan_to_end(buffer: bytes) -> list[bytes]:
     return scanned.pieces
 
 
+def _members(body: bytes) -> dict[str, bytes]:
+    found = (_MEMBER.match(piece) for piece in _scan_to_end(body))
+    return {each[1].decode("utf-8", "replace").lower(): each.string[each.end() :] for each in found if each}
+
+
 def _scan_page(body: bytes) -> Page:
-    members: dict[str, bytes] = {}
-    for piece in _scan_to_end(body):
-        if match := _MEMBER.match(piece):
-            members[match[1].decode("utf-8", "replace").lower()] = piece[match.end() :]
+    members = _members(body)
     results = members.get("results", b"")
     if not results.startswith(b"["):
         raise Malformed("a page without results")

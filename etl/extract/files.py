@@ -6,7 +6,7 @@ import codecs
 from pathlib import Path
 
 from etl.errors import UsageError
-from etl.extract.documents import BYTE_ORDER_MARK, SPACE, Document, Malformed, cut_array, cut_one, cut_page
+from etl.extract.documents import BYTE_ORDER_MARK, SPACE, Document, Malformed, cut_array, cut_one, cut_page, unwrap
 
 # Windows PowerShell's redirection writes UTF-16.
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -25,7 +25,7 @@ def read_documents(path: Path) -> list[Document]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-16 as its first bytes say"
         raise UsageError(f"the file cannot be read ({reason})", where=str(path)) from error
-    body = body.removeprefix(BYTE_ORDER_MARK).strip(SPACE)
+    body = unwrap(body.removeprefix(BYTE_ORDER_MARK).strip(SPACE))
     try:
         if body.startswith(b"["):
             return [document for batch in cut_array([body]) for document in batch]

@@ -14,12 +14,15 @@ HOURS_A_WEEK = 168
 # entry may be leaves a "?" behind.
 _HOURS = bytes({ord("t"): ord("1"), ord("f"): ord("0")}.get(each, ord("?")) for each in range(256))
 _DROPPED = b"rueals,"
+_WRAPPED = {"value", "count"}  # Windows PowerShell's ConvertTo-Json may write an array as an object of these
 
 
 def read_mask(value: Any, path: str) -> str | None:
     """Read 168 booleans, real or text, as characters 1 (allowed) and 0. Raises Unreadable."""
     if value is None:
         return None
+    if isinstance(value, dict) and {key.lower() for key in value} == _WRAPPED:
+        value = next(each for key, each in value.items() if key.lower() == "value")
     if not isinstance(value, list):
         raise values.Unreadable(path, "the hours of a window are not an array")
     if len(value) != HOURS_A_WEEK:
