@@ -50,11 +50,16 @@ RUN_STATUS: Mapping[str, RunStatus] = {
         RunStatus("Disconnected", "Failed", 3, 1, 0, 0, 1, "#ad1457"),
         RunStatus("Running", "Running", 0, 0, 0, 0, 0, "#1565c0"),
         RunStatus("Queued", "Running", 0, 0, 0, 0, 0, "#64b5f6"),
-        RunStatus("NotConfigured", "Other", 1, 0, 0, 0, 0, "#9e9e9e"),
+        RunStatus("NotConfigured", "Other", 1, 1, 0, 0, 0, "#9e9e9e"),
+        RunStatus("Succeeded", "Success", 0, 1, 1, 1, 0, "#2e7d32"),  # what lists filter by
+        RunStatus("Updating", "Running", 0, 0, 0, 0, 0, "#64b5f6"),  # told by product 8.3
     )
 }
 
 LENIENT_GROUPS = frozenset(each.status_group for each in RUN_STATUS.values() if each.is_success_lenient)
+LENIENT_WORDS = tuple(each.status for each in RUN_STATUS.values() if each.is_success_lenient)
+STRICT_WORDS = tuple(each.status for each in RUN_STATUS.values() if each.is_success_strict)
+TERMINAL_WORDS = tuple(each.status for each in RUN_STATUS.values() if each.is_terminal)
 RUNNING_WORDS = tuple(each.status for each in RUN_STATUS.values() if each.status_group == "Running")
 
 

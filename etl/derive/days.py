@@ -102,14 +102,14 @@ def job_days(
         if attempt.ended_at and status_named(attempt.status).is_success_lenient and (tally := of(attempt.ended_at)):
             tally.last_success_at = max(tally.last_success_at or attempt.ended_at, attempt.ended_at)
     for run in facts.runs:
-        if run.is_open or run.final_ended_at is None or run.final_status_group == "Running":  # forgotten while it ran
+        if run.is_open or run.final_status_group == "Running":  # forgotten while it ran
             continue
         if status_named(run.final_status).is_success_strict:
             strict.add(run.first_session_id)
         if tally := of(run.first_started_at):
             tally.runs.append(run)
-        if tally := of(run.final_ended_at):
-            tally.ends.append((run.final_ended_at, run.first_started_at, run.chain_uid, run.final_status_group))
+        if tally := of(run.over_at):
+            tally.ends.append((run.over_at, run.first_started_at, run.chain_uid, run.final_status_group))
     tally_of = {each.day: tally for each, tally in zip(days, tallies, strict=True)}
     for start in facts.expected:
         if tally := tally_of.get(start.day):
@@ -192,9 +192,10 @@ def _finished(attempts: list[Attempt]) -> tuple[list[int], str | None, str | Non
     last = worst = None
     highest = -1
     for attempt in sorted(attempts, key=ORDER):
-        if (lasted := attempt.seconds) is None:
+        if (lasted := attempt.seconds) is not None:
+            seconds.append(lasted)
+        elif not status_named(attempt.status).is_terminal:
             continue
-        seconds.append(lasted)
         if attempt.status is None:
             continue
         last = attempt.status

@@ -226,7 +226,9 @@ def _unlisted(facts: JobFacts) -> list[Run]:
     since = facts.running_since
     if since is None or any(abs(each.started_at - since) < EARLY for each in facts.attempts):
         return []
-    return [Run("", _NO_SESSION, "", since, "Running", _NO_SESSION, None, "Running", "Running", 1, 0, is_open=True)]
+    return [
+        Run("", _NO_SESSION, "", since, "Running", _NO_SESSION, since, None, "Running", "Running", 1, 0, is_open=True)
+    ]
 
 
 def _days(

@@ -48,12 +48,18 @@ class Run(Struct, frozen=True, gc=False):
     first_started_at: datetime
     first_status: str | None
     final_session_id: int
+    final_started_at: datetime
     final_ended_at: datetime | None
     final_status: str | None
     final_status_group: str
     attempts: int
     retries: int
     is_open: bool
+
+    @property
+    def over_at(self) -> datetime:
+        """When it ended; where nobody knows, the start of its last attempt."""
+        return self.final_ended_at or self.final_started_at
 
 
 class Streak(NamedTuple):
@@ -135,8 +141,7 @@ def streaks(runs: Iterable[Run], before: Streak) -> list[Streak]:
     """Return the streak after each of the runs, which come in order; one that is not over changes nothing."""
     found = []
     for run in runs:
-        is_over = not run.is_open and run.final_ended_at is not None
-        before = before.after(run.final_status_group, run.first_started_at) if is_over else before
+        before = before if run.is_open else before.after(run.final_status_group, run.first_started_at)
         found.append(before)
     return found
 
@@ -249,10 +254,11 @@ def _run(attempts: Sequence[Attempt], final: Link, newest: Attempt) -> Run:
         first.started_at,
         first.status,
         last.session_id,
+        last.started_at,
         last.over_at,
         last.status,
         status_named(last.status).status_group,
         len(attempts),
         final.retry_number,
-        last.over_at is None or (bool(last.will_be_retried) and last is newest),
+        not last.is_over or (bool(last.will_be_retried) and last is newest),
     )

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from etl.derive.calendar import day_of
+from etl.derive.calendar import day_of, status_named
 from etl.derive.definitions import InForce
 from etl.derive.horizon import Zones
 from etl.derive.hours import Hour, seconds_outside, session_hours
@@ -56,8 +56,13 @@ class Attempt(Struct, frozen=True, gc=False):
 
     @property
     def over_at(self) -> datetime | None:
-        """When it ended or was forgotten."""
+        """When it ended or was forgotten, as far as that is known."""
         return self.ended_at or self.removed_at
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended or was forgotten; a terminal status tells that where its end is missing (R2)."""
+        return self.over_at is not None or bool(status_named(self.status).is_terminal)
 
     @property
     def seconds(self) -> int | None:

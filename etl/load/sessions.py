@@ -12,9 +12,9 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
-from etl.derive.calendar import RUNNING_WORDS, status_named
+from etl.derive.calendar import RUNNING_WORDS, TERMINAL_WORDS, status_named
 from etl.derive.definitions import InForce
 from etl.derive.horizon import Zones
 from etl.derive.sessions import session_row
@@ -33,6 +33,12 @@ _sent_in = attrgetter(*_SENT)
 _REFERENCES = {"repository_uid": "repository_id", "proxy_uid": "proxy_id", "proxy_pool_uid": "proxy_pool_id"}
 _OF_CHAIN = ("chain_uid", "retry_number", "is_retry", "is_chain_final", "started_epoch")
 _KEPT = ("id", "session_uid", "log_due", "removed_at")
+# Not seen to end, nor said to be over (R2), nor forgotten by the server.
+_UNFINISHED = (
+    job_session.c.ended_at.is_(None),
+    job_session.c.removed_at.is_(None),
+    or_(job_session.c.status.is_(None), job_session.c.status.not_in(TERMINAL_WORDS)),
+)
 _STORED = tuple(job_session.c[name] for name in (*_KEPT, *_SENT, *_REFERENCES.values()))
 
 
@@ -97,12 +103,7 @@ def unfinished_sessions(connection: Connection, server_id: int, kinds: Collectio
     rows = connection.execute(
         select(job_session.c.session_uid, job_session.c.started_at)
         .join(job, job.c.id == job_session.c.job_id)
-        .where(
-            job_session.c.server_id == server_id,
-            job_session.c.ended_at.is_(None),
-            job_session.c.removed_at.is_(None),
-            job.c.kind.in_(kinds),
-        )
+        .where(job_session.c.server_id == server_id, *_UNFINISHED, job.c.kind.in_(kinds))
     )
     return dict(map(tuple, rows))
 
@@ -144,9 +145,7 @@ def moved_jobs(connection: Connection, server_id: int, kind: Kind, since: dateti
 
 def running_jobs(connection: Connection, server_id: int, since: datetime) -> list[str]:
     """List the present backup jobs that run since before an instant, though no unfinished session is known."""
-    unfinished = select(job_session.c.job_id).where(
-        job_session.c.server_id == server_id, job_session.c.ended_at.is_(None), job_session.c.removed_at.is_(None)
-    )
+    unfinished = select(job_session.c.job_id).where(job_session.c.server_id == server_id, *_UNFINISHED)
     running = select(job.c.job_uid).where(
         job.c.server_id == server_id,
         job.c.kind == "backup",
@@ -216,7 +215,7 @@ def _news(row: Any, sent: Mapping[str, Any]) -> dict[str, Any] | None:
     A session that ended does not run again: such a reading is an older one. That a forgotten one is there, is new.
     """
     stored = row._mapping
-    if stored["ended_at"] is not None and sent["ended_at"] is None:
+    if _is_over(stored) and not _is_over(sent):
         return None
     values = {name: stored[name] if value is None else value for name, value in sent.items()}
     is_same = stored["removed_at"] is None and all(stored[name] == value for name, value in values.items())
@@ -241,5 +240,10 @@ def _derived(record: SessionRecord, values: Mapping[str, Any], ruling: InForce, 
         "started_epoch": int(started_at.timestamp()),
         "ended_epoch": ended_at and int(ended_at.timestamp()),
         "duration_seconds": ended_at and int((ended_at - started_at).total_seconds()),
-        "log_due": 1 if ended_at is not None and has_failed else None,
+        "log_due": 1 if _is_over(values) and has_failed else None,
     }
+
+
+def _is_over(values: Mapping[str, Any]) -> bool:
+    """Tell whether an attempt has ended: a terminal status tells that where its end is missing (R2)."""
+    return values["ended_at"] is not None or bool(status_named(values["status"]).is_terminal)

@@ -23,9 +23,9 @@ def as_understood(sent: Schedule, known: Schedule, api_version: int) -> Schedule
 def as_it_was(known: Schedule, read_by: int, sent: Schedule) -> Schedule:
     """Return what the known policy was: with the words now sent, if none that read it (a bit mask) could say them."""
     for name, word, (since, instead) in _WORDS:
-        if getattr(sent, name) == word and getattr(known, name) == instead:
-            if all(each.number < since.number for each in versions_of(read_by)):
-                known = _with_word(known, name, word)
+        is_told_now = getattr(sent, name) == word and getattr(known, name) == instead
+        if is_told_now and all(each.number < since.number for each in versions_of(read_by)):
+            known = _with_word(known, name, word)
     return known
 
 

@@ -14,7 +14,10 @@ KINDS: tuple[Kind, ...] = ("backup", "copy")
 STREAM_OF_KIND: Mapping[Kind, str] = {"backup": "jobs", "copy": "copy_jobs"}
 
 # Of a job's last run and of each attempt, as the vendor spells them; a word that is none of these is kept as sent.
-STATUSES = ("Stopped", "Running", "Success", "Warning", "Failed", "NotConfigured", "Disconnected", "Queued")
+STATUSES = (
+    *("Stopped", "Running", "Success", "Warning", "Failed", "NotConfigured", "Disconnected", "Queued"),
+    *("Succeeded", "Updating"),
+)
 
 
 class Schedule(Struct, frozen=True, array_like=True, gc=False):

@@ -34,7 +34,7 @@ _STATUSES = values.vocabulary(*STATUSES)
 # No run lies outside of these years or takes longer; sums over hours and days rely on it.
 _FIRST_YEAR, _LAST_YEAR = 1990, 2200
 _LONGEST = timedelta(days=1000)
-_UNFINISHED = frozenset({"Running", "Queued"})
+_UNFINISHED = frozenset({"Running", "Queued", "Updating"})
 _CONFIG_TYPES = values.vocabulary("Full", "Incremental")
 _BOTTLENECKS = values.vocabulary("NA", "Detecting", "Source", "Target")
 _JOB_TYPES = values.vocabulary("Backup", "Copy")

@@ -151,7 +151,9 @@ def test_what_the_statuses_mean() -> None:
         ("Disconnected", "Failed", 3, 1, 0, 0, 1),
         ("Running", "Running", 0, 0, 0, 0, 0),
         ("Queued", "Running", 0, 0, 0, 0, 0),
-        ("NotConfigured", "Other", 1, 0, 0, 0, 0),
+        ("NotConfigured", "Other", 1, 1, 0, 0, 0),
+        ("Succeeded", "Success", 0, 1, 1, 1, 0),
+        ("Updating", "Running", 0, 0, 0, 0, 0),
     ]
     assert run_statuses(["Paused"])[0] == {
         "status": "Paused",

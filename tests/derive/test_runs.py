@@ -22,7 +22,7 @@ def at(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-def attempt(n: int, minutes: float, length: float | None = 10, status: str = "Failed", **sent: Any) -> Attempt:
+def attempt(n: int, minutes: float, length: float | None = 10, status: str | None = "Failed", **sent: Any) -> Attempt:
     """Attempt number n, called a, b, c, .. in the API."""
     ended_at = None if length is None else at(minutes + length)
     return Attempt(n, chr(96 + n), at(minutes), ended_at, status, **sent)
@@ -171,6 +171,7 @@ def test_a_run_and_its_retries() -> None:
             first_started_at=at(0),
             first_status="Failed",
             final_session_id=2,
+            final_started_at=at(25),
             final_ended_at=at(35),
             final_status="Warning",
             final_status_group="Warning",
@@ -178,7 +179,7 @@ def test_a_run_and_its_retries() -> None:
             retries=1,
             is_open=False,
         ),
-        Run("c", 3, "c", at(60), "Success", 3, at(65), "Success", "Success", 1, 0, False),
+        Run("c", 3, "c", at(60), "Success", 3, at(60), at(65), "Success", "Success", 1, 0, False),
     ]
 
 
@@ -197,6 +198,19 @@ def test_which_runs_are_open() -> None:
     assert [each.is_open for each in runs(promised, attempt(2, 25, None, "Running", main_session_uid="a"))] == [True]
     assert [each.is_open for each in runs(attempt(1, 0, will_be_retried=False))] == [False]
     assert [each.final_status_group for each in runs(attempt(1, 0, status="Paused"))] == ["Other"]
+
+
+@pytest.mark.parametrize(
+    "status", ["Success", "Warning", "Failed", "Stopped", "Disconnected", "NotConfigured", "Succeeded"]
+)
+def test_r2_a_terminal_status_is_over_without_an_end(status: str) -> None:
+    (run,) = runs(attempt(1, 0, None, status))
+    assert (run.is_open, run.final_ended_at, run.over_at) == (False, None, at(0))
+
+
+@pytest.mark.parametrize("status", ["Running", "Queued", "Updating", "Paused", None])
+def test_r2_any_other_status_is_open_without_an_end(status: str | None) -> None:
+    assert [each.is_open for each in runs(attempt(1, 0, None, status))] == [True]
 
 
 @st.composite

@@ -23,7 +23,7 @@ from etl.warehouse.tables import (
     session_baseline,
 )
 from etl.warehouse.views.names import NAMES, PROXY_NAME, named, named_job
-from etl.warehouse.views.view import LENIENT, View, not_negative, whole
+from etl.warehouse.views.view import LENIENT, STRICT, TERMINAL, View, not_negative, whole
 
 _MASKED = "***"  # values of fields that nobody knows may be anything
 _SAME_START_SECONDS = 60  # a session and the last run of its job that start no further apart are the same
@@ -48,7 +48,7 @@ _any, _good, _strict = (job_session.alias(name) for name in ("any_session", "goo
 _last, _success, _strictly = (job_session.alias(name) for name in ("last_session", "last_good", "last_strict"))
 _session_status, _job_status = run_status.alias("session_run_status"), run_status.alias("job_run_status")
 _newest_good = _newest(_good, _good.c.status.in_(LENIENT), _good.c.ended_at.is_not(None))
-_newest_strict = _newest(_strict, _strict.c.status == "Success", _strict.c.ended_at.is_not(None))
+_newest_strict = _newest(_strict, _strict.c.status.in_(STRICT), _strict.c.ended_at.is_not(None))
 _newest_run = _newest(job_run, key="first_session_id", at="first_started_at")
 _runs_missed = (
     select(func.count())
@@ -61,7 +61,11 @@ _runs_missed = (
     .correlate(job, _last)
     .scalar_subquery()
 )
-_session_runs = and_(_last.c.id.is_not(None), _last.c.ended_at.is_(None), _last.c.removed_at.is_(None))
+_session_runs = and_(
+    _last.c.id.is_not(None),
+    *(_last.c.ended_at.is_(None), _last.c.removed_at.is_(None)),
+    or_(_last.c.status.is_(None), _last.c.status.not_in(TERMINAL)),
+)
 # A list may hide what still runs; then the job itself tells.
 _job_runs = and_(
     _job_status.c.status_group == "Running",
