@@ -94,6 +94,10 @@ class BadResponse(SourceError):
     """An answer that is not what the API promises: HTML, cut off, not JSON, an unexpected status."""
 
 
+class ClocksDisagree(SourceError):
+    """This machine, the server and a third clock cannot be brought together: nobody knows what time it is."""
+
+
 class DocumentRejected(SourceError):
     """At least one document could not be read; the others were."""
 

@@ -18,9 +18,10 @@ from etl.errors import ConfigurationError, SourceError, UsageError
 from etl.extract.client import Vb365Client
 from etl.extract.versions import ApiVersion, nothing_to_read, unserved_streams
 from etl.load import identity, ledger
+from etl.load.clocks import CLOCK_TOLERANCE
 from etl.load.dimensions import assert_zone
 from etl.load.identity import Identity
-from etl.load.ledger import CLOCK_TOLERANCE, Clock, system_clock
+from etl.load.ledger import Clock, last_observation, system_clock
 from etl.load.rejections import OpenRejection, open_rejections
 from etl.run import SyncResult, open_sync_run
 from etl.streams import sessions
@@ -53,6 +54,7 @@ class SyncOptions:
     full: bool = False
     allow_mass_removal: bool = False
     accept_new_installation: bool = False
+    observed_at: datetime | None = None
     triggered_by: str = "sync"
 
 
@@ -81,6 +83,7 @@ def sync(
             clock,
             options.triggered_by,
             traffic=client.traffic,
+            observed_at=options.observed_at,
             is_mass_removal_allowed=options.allow_mass_removal,
         ) as sync_run,
     ):
@@ -131,7 +134,7 @@ def load_file(
     server_id = identity.identify(engine, Identity(server_name, timezone=server.timezone if server else None), clock())
     with open_sync_run(engine, server_id, server_name, clock, "file", observed_at=observed_at) as sync_run:
         ensure_dimensions(sync_run, settings.reporting_zone)
-        last = identity.last_observation(engine, server_id) if observed_at else None
+        last = last_observation(engine, server_id) if observed_at else None
         load_saved_jobs(sync_run, documents, api_version, last)
     return sync_run.result(api_version)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from etl import log
-from etl.errors import LostLock, Vb365EtlError
+from etl.errors import LostLock, UsageError, Vb365EtlError
 from etl.extract.traffic import Traffic
 from etl.load import ledger
-from etl.load.ledger import Clock, LedgerRow, Observation, StreamResult
+from etl.load.clocks import CLOCK_TOLERANCE, Observation
+from etl.load.ledger import Clock, LedgerRow, StreamResult
 from etl.warehouse.locks import retry_on_contention
 
 logger = log.get_logger(__name__)
@@ -48,7 +49,9 @@ class SyncRun:
     started_at: datetime
     traffic: Traffic
     is_from_file: bool
+    is_instant_given: bool = False
     is_mass_removal_allowed: bool = False
+    clock_shift: timedelta = timedelta()  # from this machine's clock to the one that this run goes by
     streams: list[StreamResult] = field(default_factory=list)
 
     @property
@@ -69,15 +72,35 @@ class SyncRun:
         return self.observation.at
 
     def observe(self) -> None:
-        """Fix the instant that what follows is observed at (H8)."""
-        before = self.observation
-        self.observation = ledger.observe(self.engine, self.row, self.clock(), self.traffic.server_date)
+        """Fix the instant that what follows is observed at (H8), unless it was given. Raises ClocksDisagree."""
+        if self.is_instant_given:
+            return
+        before, now, server_date = self.observation, self.clock(), self.traffic.server_date
+        self.observation = ledger.observe(self.engine, self.row, now, server_date)
+        self.clock_shift = self.observed_at - now if self.observation.is_clock_adjusted else timedelta()
         if self.observation.is_clock_adjusted and not before.is_clock_adjusted:
             logger.warning(
-                "the last observation lies ahead of the clock: time is counted on from there",
+                "the clocks or the last observation do not agree: time is counted from the earliest that can be",
                 server=self.server_name,
                 observed_at=self.observed_at.isoformat(),
+                machine_clock=now.isoformat(),
+                server_clock=server_date.isoformat() if server_date else None,
             )
+
+    def stand_for(self, instant: datetime) -> None:
+        """Take an instant that the user decided on for a conversation of today. Raises UsageError."""
+        last = ledger.last_observation(self.engine, self.server_id)
+        if last is not None and instant <= last:
+            raise UsageError(
+                f"it is not after the last observation of server {self.server_name}, {last.isoformat()}",
+                where="--observed-at",
+            )
+        self.clock_shift = instant - self.clock()
+        self.observation = Observation(instant, abs(self.clock_shift) > CLOCK_TOLERANCE)
+
+    def now(self) -> datetime:
+        """Tell the time: by this machine's clock, unless it was overruled (H8)."""
+        return self.clock() + self.clock_shift
 
     def write(self, change: Callable[[Connection], T]) -> T:
         """Make one change of the database: the only way in which a sync run writes.
@@ -152,7 +175,7 @@ def open_sync_run(
     """Lock the server, open the ledger row, fix the instant; close the row with the outcome, or with the error.
 
     ``traffic`` is the conversation with the server; None = the documents come from a file. ``observed_at`` is
-    their instant where that is not now.
+    their instant where that is not now, or what the user says where no clock can be trusted.
     """
     with ledger.server_lock(engine, server_id, server_name):
         started_at = clock()
@@ -166,11 +189,13 @@ def open_sync_run(
             started_at,
             traffic or Traffic(),
             is_from_file=traffic is None,
+            is_instant_given=observed_at is not None,
             is_mass_removal_allowed=is_mass_removal_allowed,
         )
         try:
-            if observed_at is None:
-                sync_run.observe()
+            if observed_at is not None and traffic is not None:
+                sync_run.stand_for(observed_at)
+            sync_run.observe()
             yield sync_run
         except LostLock:
             raise
@@ -186,7 +211,8 @@ def open_sync_run(
 def _close(sync_run: SyncRun, status: str, error_kind: str | None, error_message: str | None) -> None:
     outcome = {
         "status": status,
-        "finished_at": sync_run.clock(),
+        "started_at": sync_run.started_at + sync_run.clock_shift,
+        "finished_at": sync_run.now(),
         "requests": sync_run.traffic.requests,
         "bytes_received": sync_run.traffic.bytes_received,
         "error_kind": error_kind,

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from hypothesis import settings as hypothesis_settings
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
+from etl.extract.traffic import Traffic
 from etl.warehouse.engine import open_engine
 from etl.warehouse.schema import upgrade
 
@@ -129,6 +131,19 @@ def _hurry(connection: object, _: object) -> None:
     """Let SQLite not wait for the disk: that outlives a killed process, though not a machine that loses its power."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = OFF")
+
+
+@pytest.fixture(autouse=True)
+def _deaf_to_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes of tests stand at instants of the test's choice: that a simulated server says today is not heard."""
+    dated = Traffic.dated
+
+    def heard(self: Traffic, header: str | None) -> None:
+        dated(self, header)
+        if self.server_date and abs(self.server_date - datetime.now(UTC)) < timedelta(minutes=5):
+            self.server_date = None
+
+    monkeypatch.setattr(Traffic, "dated", heard)
 
 
 class _Compiled(dict[Any, Any]):

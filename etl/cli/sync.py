@@ -30,7 +30,7 @@ def sync(
     observed_at: Annotated[
         str | None,
         typer.Option(
-            metavar="T", help="With --from-file: when it was sent (default: now); without a zone, in the reporting one."
+            metavar="T", help="When it was sent or is read, if not now; without a zone in it, in the reporting one."
         ),
     ] = None,
     allow_mass_removal: Annotated[
@@ -44,8 +44,8 @@ def sync(
 ) -> None:
     """Bring the database in step with the servers: one pass over each."""
     names = list(servers or ())
-    if from_file is None and (api_version is not None or observed_at is not None):
-        raise UsageError("--api-version and --observed-at go with --from-file")
+    if from_file is None and api_version is not None:
+        raise UsageError("--api-version goes with --from-file")
     if from_file is not None and (job or full or allow_mass_removal or accept_new_installation):
         raise UsageError("--from-file goes only with --api-version and --observed-at")
     if job is not None and not job.strip().strip("."):  # an empty variable of a script must not become a full pass
@@ -68,6 +68,7 @@ def sync(
         full=full,
         allow_mass_removal=allow_mass_removal,
         accept_new_installation=accept_new_installation,
+        observed_at=parse_when(observed_at, settings.reporting_zone) if observed_at is not None else None,
         triggered_by="sync",
     )
     finish(sync_servers(engine, settings, chosen, options), json=json, zone=settings.reporting_zone)

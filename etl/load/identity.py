@@ -37,12 +37,6 @@ def remembered_version(engine: Engine, name: str) -> str | None:
     return version
 
 
-def last_observation(engine: Engine, server_id: int) -> datetime | None:
-    """Return the instant of the last pass that reached the jobs."""
-    at: datetime | None = _look_up(engine, server.c.observed_at, server.c.id == server_id)
-    return at
-
-
 def servers_in_use(engine: Engine) -> dict[str, int]:
     """Return every server that is not retired: name -> id."""
     with reading(engine) as connection:

@@ -7,20 +7,19 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from etl.errors import Locked, LostLock, Vb365EtlError
+from etl.load.clocks import Observation, database_clock, observation
 from etl.warehouse.engine import reading, writing
 from etl.warehouse.locks import lock, retry_on_contention
 from etl.warehouse.tables import server, sync_run, sync_run_stream
 
 Clock = Callable[[], datetime]
-
-CLOCK_TOLERANCE = timedelta(minutes=10)
-_TICK = timedelta(microseconds=1)
 
 
 def system_clock() -> datetime:
@@ -69,14 +68,6 @@ class StreamResult:
     rejected: int = 0
     error_kind: str | None = None
     error_message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """The instant that a pass stands for (H8), and whether the clock had to be overruled."""
-
-    at: datetime
-    is_clock_adjusted: bool
 
 
 @contextmanager
@@ -160,14 +151,17 @@ def fenced(engine: Engine, row: LedgerRow) -> Iterator[Connection]:
         yield connection
 
 
-def observe(engine: Engine, row: LedgerRow, now: datetime, server_date: datetime | None) -> Observation:
-    """Fix the instant of this pass: strictly after the server's last one, whatever this machine's clock says (H8)."""
+def last_observation(engine: Engine, server_id: int) -> datetime | None:
+    """Return the instant of the last pass that reached the jobs."""
     with reading(engine) as connection:
-        previous: datetime | None = connection.scalar(select(server.c.observed_at).where(server.c.id == row.server_id))
-    if previous is None:
-        return Observation(now, is_clock_adjusted=False)
-    latest = max(now, server_date) if server_date else now
-    return Observation(max(now, previous + _TICK), is_clock_adjusted=previous - latest > CLOCK_TOLERANCE)
+        at: datetime | None = connection.scalar(select(server.c.observed_at).where(server.c.id == server_id))
+    return at
+
+
+def observe(engine: Engine, row: LedgerRow, now: datetime, server_date: datetime | None) -> Observation:
+    """Fix the instant of this pass: strictly after the server's last one (H8). Raises ClocksDisagree."""
+    previous = last_observation(engine, row.server_id)
+    return observation(now, server_date, previous, partial(database_clock, engine))
 
 
 def note_observation(connection: Connection, row: LedgerRow, observation: Observation) -> None:

@@ -25,7 +25,7 @@ from etl.load.facts import cursor, stale
 from etl.load.facts.cursor import Derived
 from etl.load.facts.read import first_data, is_reading_sessions, observations, sessions_known
 from etl.load.facts.write import derive_jobs
-from etl.load.ledger import Clock
+from etl.load.ledger import Clock, last_observation
 from etl.run import SyncRun, open_sync_run
 from etl.streams.reading import Progress
 from etl.warehouse.engine import reading, writing
@@ -78,7 +78,7 @@ def rebuild(engine: Engine, settings: Settings, clock: Clock, progress: Progress
     zone_of = {each.name: each.timezone for each in settings.servers}
     rebuilt = []
     for name, server_id in identity.servers_in_use(engine).items():
-        if (last := identity.last_observation(engine, server_id)) is None:
+        if (last := last_observation(engine, server_id)) is None:
             continue
         zone = zone_of.get(name) or identity.zone_in_use(engine, server_id)
         zones = Zones(settings.reporting_zone, ZoneInfo(zone) if zone else None)

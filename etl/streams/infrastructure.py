@@ -156,6 +156,6 @@ def _write(
     return whole.result(
         seen=sum(len(each.records) + len(each.rejections) for each in listings),
         complete_from=at if is_whole else None,
-        complete_to=max(sync_run.clock(), at) if is_whole else None,
+        complete_to=max(sync_run.now(), at) if is_whole else None,
         counts=counts,
     )

@@ -310,7 +310,7 @@ def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> Stream
     return read.result(
         seen=len(read.seen | read.rejected),
         complete_from=at if read.is_whole else None,
-        complete_to=max(sync_run.clock(), at) if read.is_whole else None,
+        complete_to=max(sync_run.now(), at) if read.is_whole else None,
         counts=counts,
     )
 

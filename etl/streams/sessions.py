@@ -173,7 +173,7 @@ def sync_sessions(
     sync_run: SyncRun, source: Source, zones: Zones, *, full: bool, at_once: int, progress: Progress | None = None
 ) -> None:
     """Bring the sessions of a server up to date; what fails makes the stream failed and the run partial."""
-    begun = _begin(sync_run.clock(), sync_run.traffic.server_date)
+    begun = _begin(sync_run.now(), sync_run.traffic.server_date)
     with reading(sync_run.engine) as connection:
         cursor = read_cursor(connection, sync_run.server_id, STREAM)
         unfinished = unfinished_sessions(connection, sync_run.server_id, VERSIONS[source.version].kinds)

@@ -68,7 +68,7 @@ def test_help_names_every_command(run: Run) -> None:
         (["history"], "Missing argument 'JOB'"),
         (["explain"], "Missing argument 'JOB'"),
         (["demo", "--weeks", "0"], "Invalid value for '--weeks'"),
-        (["sync", "--api-version", "v1"], "--api-version and --observed-at go with --from-file"),
+        (["sync", "--api-version", "v1"], "--api-version goes with --from-file"),
         (["sync", "--from-file", "x", "--full"], "--from-file goes only with --api-version and --observed-at"),
         (["simulate", "--jobs", "1", "--copy-jobs", "2"], "there cannot be more copy jobs than backup jobs"),
         (["simulate", "--history", "month"], "--history month: must be a duration such as 90s, 15m, 2h or 1d"),

@@ -34,6 +34,7 @@ def _read() -> None:
         world.add_session(uid, started_at=started_at, ended_at=started_at + timedelta(minutes=20), status=status)
     engine = open_engine("sqlite:///vb365.db")
     upgrade(engine)
+    world.now = NOON
     with SimulatedServer(world, clock="simulated") as server:
         settings = settings_for(server.url, streams=STREAMS, timezone="Europe/Berlin")
         run_pass(engine, settings, NOON)

@@ -40,12 +40,14 @@ def engine() -> Iterator[Engine]:
     with SimulatedServer(world, clock="simulated") as server:
         settings = settings_for(server.url, streams=STREAMS, timezone="Europe/Berlin")
         world.disable_job(uid)
-        run_pass(opened, settings, MIDNIGHT + timedelta(hours=20))
+        world.now = MIDNIGHT + timedelta(hours=20)
+        run_pass(opened, settings, world.now)
         for hours in (23.5, 26.0):
             started_at = MIDNIGHT + timedelta(hours=hours)
             world.add_session(uid, started_at=started_at, ended_at=started_at + timedelta(minutes=20), status="Success")
         world.enable_job(uid)
-        run_pass(opened, settings, MIDNIGHT + timedelta(hours=30))
+        world.now = MIDNIGHT + timedelta(hours=30)
+        run_pass(opened, settings, world.now)
         _write_settings(server)
         yield opened
     opened.dispose()

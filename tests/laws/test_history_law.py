@@ -35,7 +35,7 @@ from etl.simulator.documents import job_document
 from etl.simulator.faults import no_id
 from etl.streams.jobs import KIND_OF_STREAM
 from etl.transform.extra import flatten_extra
-from etl.transform.job_fields import TRANSFORM_REVISION, known_fields
+from etl.transform.job_fields import SCHEDULE_FIELDS, TRANSFORM_REVISION, known_fields, version_bit
 from etl.warehouse.tables import (
     backup_window,
     job,
@@ -235,6 +235,10 @@ def facts_after(before: Mapping[str, Any] | None, each: Job, api_version: int) -
     """What history should hold after this look: what it showed, and of the rest what earlier looks did."""
     facts = dict(before) if before else dict.fromkeys(_FACTS, UNKNOWN)
     now = shown(each, api_version)
+    if api_version < 6 and each.schedule_type == "ManualOnly":  # a word that these versions cannot say (H5)
+        policy = {name: value for name, value in facts.items() if name in ("schedule_type", *_POLICY)}
+        is_known = facts["schedule_type"] == "ManualOnly"
+        return facts | now | (policy if is_known else dict.fromkeys(policy, UNKNOWN))
     if facts["schedule_type"] != each.schedule_type:
         facts |= {name: UNKNOWN for name in _FACTS if name not in now and facts[name] is None}
     facts |= now
@@ -558,6 +562,8 @@ class Snapshot:
                 assert uid_of(row["field"], row["old_value"]) == applied[row["field"]]
                 applied[row["field"]] = uid_of(row["field"], row["new_value"])
         told = {row["field"] for row in rows}
+        if new["schedule_type"] == "ManualOnly" and old["schedule_type"] is None and old["read_by"] < version_bit(6):
+            both -= {"schedule_type", *SCHEDULE_FIELDS} - {"window"}  # nobody who read the old one could say so (H5)
         for name, value in result.items():
             column = _COLUMN_OF.get(name, name)
             if column in ("window", "periodic_window", "is_window_enabled", "is_periodic_window_enabled"):

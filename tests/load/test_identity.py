@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from etl.config import Settings
 from etl.errors import IdentityError
-from etl.load.identity import Identity, identify, last_observation, remembered_version, servers_in_use
+from etl.load.identity import Identity, identify, remembered_version, servers_in_use
+from etl.load.ledger import last_observation
 from etl.pipeline import SyncOptions, sync
 from etl.report import queries
 from etl.simulator import SimulatedServer, World

@@ -12,7 +12,8 @@ from sqlalchemy import insert, select, update
 
 from etl.errors import Locked, LostLock, Unreachable
 from etl.load import ledger
-from etl.load.ledger import LedgerRow, Observation, StreamResult
+from etl.load.clocks import Observation
+from etl.load.ledger import LedgerRow, StreamResult
 from etl.warehouse.tables import server, sync_run, sync_run_stream
 from tests.conftest import Database
 
@@ -186,8 +187,8 @@ def test_a_refused_start_is_noted_where_the_server_is_known(database: Database, 
             NOW + timedelta(hours=1),
             NOW,
             NOW + timedelta(minutes=55),
-            Observation(NOW + timedelta(hours=1, microseconds=1), is_clock_adjusted=False),
-            id="only this machine's clock is back",
+            Observation(NOW + timedelta(hours=1, microseconds=1), is_clock_adjusted=True),
+            id="both clocks lie before the last observation",
         ),
     ],
 )
