@@ -88,8 +88,10 @@ def warn_of_views(opened: Engine) -> None:
 
 def _is_missing(opened: Engine) -> bool:
     """Tell whether it is a SQLite file that is not there: just to look must not make one."""
-    file = opened.url.database if opened.url.get_backend_name() == "sqlite" else None
-    return file is not None and not file.startswith("file:") and not Path(file).exists()
+    from etl.config.database_file import file_of
+
+    file = file_of(opened.url) if opened.url.get_backend_name() == "sqlite" else None
+    return file is not None and not file.exists()
 
 
 def chosen_servers(settings: Settings, names: Sequence[str]) -> list[ServerSettings]:

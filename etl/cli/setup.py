@@ -18,7 +18,8 @@ EXAMPLE = rf"""# Settings of vb365-etl. What is commented out shows the default 
 # A secret is best kept elsewhere: env:NAME, file:/path (its first line), keyring:service/name.
 
 [database]
-url = "sqlite:///vb365.db"              # postgresql+psycopg://user@host/db, mysql+pymysql://user@host/db
+url = "sqlite:///vb365.db"              # a file beside this one, unless its path begins at the root; or
+                                        # postgresql+psycopg://user@host/db, mysql+pymysql://user@host/db
 # password = "env:VB365_DATABASE_PASSWORD"
 
 [reporting]

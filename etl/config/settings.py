@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from etl.config.database_file import file_of, placed
 from etl.config.secret import SecretReference
 from etl.config.values import Duration, ServerName, TimeZone, cron_fields, is_loopback, nearest
 from etl.errors import UnknownVersion
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Stream = Literal["jobs", "copy_jobs", "sessions", "messages", "organizations", "repositories", "proxies"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
+DEFAULT_DATABASE = "sqlite:///vb365.db"
 
 # Where the gaps of a crontab line are looked at, and how many of them.
 _A_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -33,9 +35,12 @@ class _Section(BaseModel):
 
 
 class DatabaseSettings(_Section):
-    """Where the warehouse is. A password written into the URL is taken out of it and kept in ``password``."""
+    """Where the warehouse is: a SQLite file with its path from the root, counted from the working folder if relative.
 
-    url: str = "sqlite:///vb365.db"
+    A password written into the URL is taken out of it and kept in ``password``.
+    """
+
+    url: str
     password: SecretReference = SecretReference()
 
     @model_validator(mode="before")
@@ -43,9 +48,7 @@ class DatabaseSettings(_Section):
     def _take_password_out_of_url(cls, data: Any) -> Any:
         if not isinstance(data, Mapping) or not isinstance(data.get("url", ""), str):
             return data
-        data = _with_setting(data, "password", "database.password")
-        if "url" not in data:
-            return data
+        data = {"url": DEFAULT_DATABASE, **_with_setting(data, "password", "database.password")}
         from sqlalchemy.engine import make_url
         from sqlalchemy.exc import ArgumentError
 
@@ -55,10 +58,12 @@ class DatabaseSettings(_Section):
             raise ValueError("url is not a database URL such as sqlite:///vb365.db") from None
         if url.get_backend_name() in ("mysql", "mariadb") and not url.database:
             raise ValueError("url names no database: mysql+pymysql://user@host/DATABASE")
-        if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-            raise ValueError(
-                "url names no file: sqlite:///vb365.db, or with a path from the root sqlite:////data/vb365.db"
-            )
+        if url.get_backend_name() == "sqlite":
+            if file_of(url) is None:
+                raise ValueError(
+                    "url names no file: sqlite:///vb365.db, or with a path from the root sqlite:////data/vb365.db"
+                )
+            return {**data, "url": placed(url, Path())}
         if {"password", "passwd"} & {key.lower() for key in url.query}:
             raise ValueError("url carries a password in its query; set database.password instead")
         if url.password is None:
@@ -232,7 +237,7 @@ def _with_setting(data: Mapping[str, Any], key: str, setting: str) -> dict[str, 
 class Settings(_Section):
     """Everything a user can set; read once by load_settings and passed down as a value."""
 
-    database: DatabaseSettings = DatabaseSettings()
+    database: DatabaseSettings = Field(default_factory=lambda: DatabaseSettings(url=DEFAULT_DATABASE))
     reporting: ReportingSettings = ReportingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     sync: SyncSettings = SyncSettings()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from etl.config.database_file import placed
 from etl.errors import ConfigurationError, Contended, Locked, Vb365EtlError, WarehouseError, WarehouseUnreachable
 
 _DRIVERS = {
@@ -65,6 +67,12 @@ def open_engine(url: str | URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def place_of(engine: Engine) -> str:
+    """Say which database it is, as errors name it: a SQLite file with its path from the root; never a password."""
+    is_sqlite = engine.url.get_backend_name() == "sqlite"
+    return f"database {placed(engine.url, Path()) if is_sqlite else engine.url.render_as_string(hide_password=True)}"
 
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -126,7 +134,7 @@ def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
     cause = " ".join(str(error.orig.args[-1] if error.orig and error.orig.args else error.orig).split())
     if engine.url.password:
         cause = cause.replace(str(engine.url.password), "***")
-    where = f"database {engine.url.render_as_string(hide_password=True)}"
+    where = place_of(engine)
     code = code_of(error)
     if code in _CONTENDED:
         return Contended(f"others were writing the same rows ({cause})", where=where, hint="try again")

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, exc, inspect, text
 
 from etl import log
 from etl.errors import Contended, RevisionMismatch, WarehouseError
-from etl.warehouse.engine import is_read_only, is_refused, reachable, reading, writing
+from etl.warehouse.engine import is_read_only, is_refused, place_of, reachable, reading, writing
 from etl.warehouse.locks import lock
 
 if TYPE_CHECKING:
@@ -123,8 +123,7 @@ def assert_current(engine: Engine) -> None:
     _assert_known(engine, revision)
     if revision != HEAD_REVISION:
         what = f"the schema is at {revision or 'nothing yet'}, this program needs {HEAD_REVISION}"
-        where = f"database {engine.url.render_as_string(hide_password=True)}"
-        raise RevisionMismatch(what, where=where, hint="run: vb365-etl db upgrade")
+        raise RevisionMismatch(what, where=place_of(engine), hint="run: vb365-etl db upgrade")
 
 
 def _assert_known(engine: Engine, revision: str | None) -> None:
@@ -137,8 +136,8 @@ def _assert_known(engine: Engine, revision: str | None) -> None:
         ScriptDirectory(str(migrations_folder())).get_revision(revision)
     except CommandError as error:
         what = f"the schema is at {revision}, newer than this program's {HEAD_REVISION}; nothing was changed"
-        where = f"database {engine.url.render_as_string(hide_password=True)}"
-        raise RevisionMismatch(what, where=where, hint="install the newer vb365-etl that wrote it") from error
+        hint = "install the newer vb365-etl that wrote it"
+        raise RevisionMismatch(what, where=place_of(engine), hint=hint) from error
 
 
 def _migrate(engine: Engine, direction: str, revision: str) -> None:
