@@ -81,12 +81,16 @@ def _checks(settings: Settings) -> Iterator[Check]:
 
 
 def _database(settings: Settings) -> Iterator[Check]:
-    from etl.warehouse import schema
+    from etl.warehouse import preconditions, schema
 
     try:
         opened = open_engine(settings)
         revision = schema.current_revision(opened)
         yield Check("database", "connection", "ok", settings.database.url)
+        try:
+            preconditions.assert_fit(opened)
+        except errors.ConfigurationError as error:
+            yield _failed("database", "fit to be written", error)
         if revision is None:
             yield Check("database", "revision", "ok", "empty", "the first sync makes the tables")
         else:

@@ -62,9 +62,9 @@ def open_engine(settings: Settings) -> Engine:
     return engine.open_engine(settings.database.connection_url())
 
 
-def open_database(settings: Settings, *, upgrade: bool = False) -> Engine:
-    """Open the database of the settings: brought up to date first, or held to be so."""
-    from etl.warehouse import schema
+def open_database(settings: Settings, *, upgrade: bool = False, writes: bool = False) -> Engine:
+    """Open the database of the settings: brought up to date first, or held to be so, and fit if more is written."""
+    from etl.warehouse import preconditions, schema
 
     opened = open_engine(settings)
     if upgrade:
@@ -74,6 +74,8 @@ def open_database(settings: Settings, *, upgrade: bool = False) -> Engine:
         raise RevisionMismatch("no pass has filled it yet", where=f"database {settings.database.url}", hint=hint)
     else:
         schema.assert_current(opened)
+        if writes:
+            preconditions.assert_fit(opened)
     return opened
 
 

@@ -44,6 +44,7 @@ def open_engine(url: str | URL) -> Engine:
     elif backend == "postgresql":
         options["connect_args"] = {
             "connect_timeout": 10,
+            "client_encoding": "utf8",  # else that of the account, the environment, or the database
             "options": f"-c timezone=UTC -c lock_timeout={_BUSY_SECONDS}s {parsed.query.get('options', '')}".rstrip(),
         }
     else:
@@ -106,6 +107,7 @@ _CONTENDED = ("40P01", 1213, "55P03", 1205, 1020)
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _READ_ONLY = ("25006", 1290, 1792, 1836, "SQLITE_READONLY")
 _REFUSED = ("42501", 1044, 1142, 1143, 1227, 1370, 1410)
+_CUT_OFF = (1153, 2006, 2013)  # MariaDB also hangs up on a statement that is larger than it takes
 _HUNG_ON = ("2BP01", "0A000")  # objects of others hang on what would be dropped, or have its type changed
 _EXPLAINED = (*_READ_ONLY, *_REFUSED, *_HUNG_ON, "SQLITE_NOTADB", "SQLITE_CORRUPT")
 
@@ -148,6 +150,9 @@ def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
     if code in _HUNG_ON:
         hint = "drop what others made of ours, run it again, and make it anew"
         return WarehouseError(" ".join(str(error.orig).partition("HINT:")[0].split()), where=where, hint=hint)
+    if code in _CUT_OFF:
+        hint = "see the server's log, then try again; if it ends there again, raise max_allowed_packet of the server"
+        return WarehouseUnreachable(cause, where=where, hint=hint)
     if engine.dialect.name == "sqlite":
         hint = "check database.url: an SQLite file, in a folder that exists and may be written to"
     else:

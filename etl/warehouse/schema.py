@@ -12,6 +12,7 @@ from etl import log
 from etl.errors import Contended, RevisionMismatch, WarehouseError
 from etl.warehouse.engine import is_read_only, is_refused, place_of, reachable, reading, writing
 from etl.warehouse.locks import lock
+from etl.warehouse.preconditions import assert_fit
 
 if TYPE_CHECKING:
     from etl.warehouse.rebuild import Notice
@@ -43,8 +44,9 @@ def upgrade(engine: Engine, revision: str = "head") -> bool:
     """Bring the schema up to date, under a lock; return whether anything was done.
 
     Views that today's code says otherwise are put up again: no migration is needed for that. Raises RevisionMismatch
-    for a database that a newer program has written.
+    for a database that a newer program has written, ConfigurationError for one that cannot keep what is written.
     """
+    assert_fit(engine)
     if revision == "head" and current_revision(engine) == HEAD_REVISION and _has_views(engine):
         return False  # all is there: the note of the views is what an upgrade writes last
     with lock(engine, "schema", wait_seconds=120):
