@@ -244,13 +244,15 @@ class Pool:
 _OF_AN_UPGRADE = ("alembic_version", "data_dictionary", "view_contract")
 
 
+_OF_A_COLUMN = ("TABLE_NAME", "COLUMN_NAME", "COLUMN_TYPE", "IS_NULLABLE", "COLLATION_NAME")
+
+
 def _schema(engine: Engine) -> str:
     """Describe a MariaDB database's schema, so that a change of it is seen."""
     of_ours = "WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1, 2"
     parts = (
         f"SELECT TABLE_NAME, TABLE_TYPE, TABLE_COMMENT FROM information_schema.TABLES {of_ours}",
-        "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLLATION_NAME"
-        f" FROM information_schema.COLUMNS {of_ours}",
+        f"SELECT {', '.join(_OF_A_COLUMN)} FROM information_schema.COLUMNS {of_ours}",
         f"SELECT TABLE_NAME, MD5(VIEW_DEFINITION), DEFINER FROM information_schema.VIEWS {of_ours}",
         *(f"SELECT * FROM {name} ORDER BY 1, 2" for name in _OF_AN_UPGRADE[1:]),
         "SELECT version_num FROM alembic_version",

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from etl import log
 from etl.config.database_file import file_of, placed
 from etl.config.settings import DEFAULT_DATABASE, ServerSettings, Settings
-from etl.config.values import nearest
+from etl.config.values import KEEP_BACKSLASHES, nearest
 from etl.errors import ConfigurationError
 
 FILE_NAME = "vb365-etl.toml"
@@ -82,7 +82,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         hint = "vb365-etl init writes one" if isinstance(error, FileNotFoundError) else None
         raise ConfigurationError(f"cannot read the settings: {error.strerror}", where=str(path), hint=hint) from None
     except tomllib.TOMLDecodeError as error:
-        hint = r"single quotes keep backslashes: 'EXAMPLE\svc-report'" if "\\" in str(error) else None
+        hint = KEEP_BACKSLASHES if "\\" in str(error) else None
         raise ConfigurationError(f"not valid TOML: {error}", where=str(path), hint=hint) from None
     except ValueError:
         raise ConfigurationError("not UTF-8 text", where=str(path)) from None

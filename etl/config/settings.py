@@ -14,7 +14,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from etl.config.database_file import file_of, placed
 from etl.config.secret import SecretReference
-from etl.config.values import Duration, ServerName, TimeZone, cron_fields, is_loopback, nearest
+from etl.config.values import (
+    IN_A_URL,
+    Duration,
+    ServerName,
+    TimeZone,
+    Typed,
+    control_character,
+    control_problem,
+    cron_fields,
+    is_loopback,
+    nearest,
+)
 from etl.errors import UnknownVersion
 from etl.extract.versions import NAMES, version_named
 
@@ -34,6 +45,19 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+def _assert_readable(url: str) -> None:
+    """Refuse a URL whose parts cannot be told apart: part of a password would be shown as host or database."""
+    if control := control_character(url):
+        raise ValueError(f"url {control_problem(control)}")
+    host_and_on = re.sub(r"^[^:]*://([^:/]*(:[^@]*)?@)?", "", url)  # as SQLAlchemy reads user and password
+    if "@" in host_and_on and not url.startswith("sqlite"):
+        raise ValueError(f"url has an @ too many; {IN_A_URL}")
+
+
+def _expanded(path: Path | None) -> Path | None:
+    return path.expanduser() if path else None
+
+
 class DatabaseSettings(_Section):
     """Where the warehouse is: a SQLite file with its path from the root, counted from the working folder if relative.
 
@@ -41,7 +65,7 @@ class DatabaseSettings(_Section):
     """
 
     url: str
-    password: SecretReference = SecretReference()
+    password: Annotated[SecretReference, Typed] = SecretReference()
 
     @model_validator(mode="before")
     @classmethod
@@ -52,10 +76,12 @@ class DatabaseSettings(_Section):
         from sqlalchemy.engine import make_url
         from sqlalchemy.exc import ArgumentError
 
+        _assert_readable(data["url"])
         try:
             url = make_url(data["url"])
         except (ArgumentError, ValueError):
-            raise ValueError("url is not a database URL such as sqlite:///vb365.db") from None
+            hint = f"; {IN_A_URL}" if "@" in data["url"] else ""
+            raise ValueError(f"url is not a database URL such as sqlite:///vb365.db{hint}") from None
         if url.get_backend_name() in ("mysql", "mariadb") and not url.database:
             raise ValueError("url names no database: mysql+pymysql://user@host/DATABASE")
         if url.get_backend_name() == "sqlite":
@@ -154,12 +180,12 @@ class ServerSettings(_Section):
     """One VB365 server: where it is, who asks, and what is asked for."""
 
     name: ServerName
-    url: str
-    username: str | None = None
-    password: SecretReference = SecretReference()
+    url: Annotated[str, Typed]
+    username: Annotated[str | None, Typed] = None
+    password: Annotated[SecretReference, Typed] = SecretReference()
     api_version: str = "auto"
     timezone: TimeZone | None = None
-    ca_file: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
+    ca_file: Annotated[Path | None, AfterValidator(_expanded), Typed] = None
     fingerprint_sha256: str | None = None
     """64 lower-case hex digits, no colons."""
     streams: tuple[Stream, ...] = STREAMS
@@ -174,13 +200,13 @@ class ServerSettings(_Section):
     @field_validator("url")
     @classmethod
     def _url_is_an_origin(cls, value: str) -> str:
+        if "@" in value:
+            raise ValueError("holds a user name or password; set username and password instead")
         try:
             parts = urlsplit(value.strip())
             host, _ = parts.hostname, parts.port
         except ValueError:
             raise ValueError("is not a URL such as https://vb365.example.com:4443") from None
-        if "@" in parts.netloc:
-            raise ValueError("holds a user name or password; set username and password instead")
         if parts.scheme not in ("http", "https") or not host:
             raise ValueError("is not a URL such as https://vb365.example.com:4443")
         if parts.query or parts.fragment:
@@ -188,8 +214,9 @@ class ServerSettings(_Section):
         if parts.scheme == "http" and not is_loopback(host):
             raise ValueError("must be https: without TLS the password could be read on the way")
         path = parts.path.rstrip("/")
-        if re.search(r"/v\d+$", path, re.IGNORECASE):
-            raise ValueError("names a version of the API; leave it out and set api_version instead")
+        if version := re.search(r"/+v\d+(?=/|$)", path, re.IGNORECASE):
+            url = f"{parts.scheme}://{parts.netloc}{path[: version.start()]}"
+            raise ValueError(f'names a version of the API; leave it out and set api_version instead: url = "{url}"')
         return f"{parts.scheme}://{parts.netloc}{path}"
 
     @field_validator("api_version", mode="before")
@@ -231,7 +258,8 @@ class ServerSettings(_Section):
 
 def _with_setting(data: Mapping[str, Any], key: str, setting: str) -> dict[str, Any]:
     value = data.get(key, "")
-    return {**data, key: SecretReference(value, setting)} if isinstance(value, str) else dict(data)
+    is_well_typed = isinstance(value, str) and not control_character(value)  # else the field itself says what is wrong
+    return {**data, key: SecretReference(value, setting)} if is_well_typed else dict(data)
 
 
 class Settings(_Section):

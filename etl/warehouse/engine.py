@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from etl.config.database_file import placed
+from etl.config.values import IN_A_URL
 from etl.errors import ConfigurationError, Contended, Locked, Vb365EtlError, WarehouseError, WarehouseUnreachable
 
 _DRIVERS = {
@@ -157,6 +158,8 @@ def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
         hint = "check database.url: an SQLite file, in a folder that exists and may be written to"
     else:
         hint = "check database.url, that the server runs, and the account's rights"
+        if set("@/:#?%") & set(str(engine.url.password or "")):  # it may have been read otherwise than it was meant
+            hint += f"; in a url, {IN_A_URL}"
     return WarehouseUnreachable(cause, where=where, hint=hint)
 
 
