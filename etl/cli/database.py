@@ -49,7 +49,8 @@ def current(context: typer.Context, json: Json = False, config: Config = None) -
 def rebuild(
     context: typer.Context,
     timezone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="Cut days in this zone from now on (IANA name).")
+        str | None,
+        typer.Option(metavar="ZONE", help="Cut days in this zone from now on (IANA name, or as Windows says it)."),
     ] = None,
     json: Json = False,
     config: Config = None,

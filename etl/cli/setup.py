@@ -23,7 +23,8 @@ url = "sqlite:///vb365.db"              # a file beside this one, unless its pat
 # password = "env:VB365_DATABASE_PASSWORD"
 
 [reporting]
-timezone = "UTC"                        # days are cut here, e.g. "Europe/Berlin"
+timezone = "UTC"                        # days are cut here, e.g. "Europe/Berlin" or, as Windows' tzutil /g prints it,
+                                        # "W. Europe Standard Time"
 late_after = "15m"                      # a run that starts later than this after it was due is late
 
 [schedule]

@@ -51,7 +51,7 @@ def _assert_readable(url: str) -> None:
         raise ValueError(f"url {control_problem(control)}")
     host_and_on = re.sub(r"^[^:]*://([^:/]*(:[^@]*)?@)?", "", url)  # as SQLAlchemy reads user and password
     if "@" in host_and_on and not url.startswith("sqlite"):
-        raise ValueError(f"url has an @ too many; {IN_A_URL}")
+        raise ValueError(f"url has one @ too many; {IN_A_URL}")
 
 
 def _expanded(path: Path | None) -> Path | None:
