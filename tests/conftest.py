@@ -175,9 +175,9 @@ def _administer(kind: str, *statements: str) -> None:
 
 
 @contextmanager
-def server_database(kind: str, name: str, template: str = "") -> Iterator[Database]:
-    """Make a database on a server, and drop it at the end."""
-    _administer(kind, f"CREATE DATABASE {name}{f' TEMPLATE {template}' if template else ''}")
+def server_database(kind: str, name: str, made_as: str = "") -> Iterator[Database]:
+    """Make a database on a server, as the rest of CREATE DATABASE says, and drop it at the end."""
+    _administer(kind, f"CREATE DATABASE {name} {made_as}")
     server = server_of(kind)
     assert server is not None
     url = server.set(database=name).render_as_string(hide_password=False)
@@ -234,7 +234,7 @@ class Pool:
             upgrade(template.engine)
             template.engine.dispose()  # a database that somebody is connected to cannot be copied
             self._template = name
-        with server_database("postgresql", f"vb365_test_{uuid.uuid4().hex[:16]}", self._template) as made:
+        with server_database("postgresql", f"vb365_test_{uuid.uuid4().hex[:16]}", f"TEMPLATE {self._template}") as made:
             yield made
 
     @contextmanager
@@ -259,12 +259,15 @@ class Pool:
 _OF_AN_UPGRADE = ("alembic_version", "data_dictionary", "view_contract")
 
 
+_OF_A_COLUMN = ("TABLE_NAME", "COLUMN_NAME", "COLUMN_TYPE", "IS_NULLABLE", "COLLATION_NAME")
+
+
 def _schema(engine: Engine) -> str:
     """Describe a MariaDB database's schema, so that a change of it is seen."""
     of_ours = "WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1, 2"
     parts = (
         f"SELECT TABLE_NAME, TABLE_TYPE, TABLE_COMMENT FROM information_schema.TABLES {of_ours}",
-        f"SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE FROM information_schema.COLUMNS {of_ours}",
+        f"SELECT {', '.join(_OF_A_COLUMN)} FROM information_schema.COLUMNS {of_ours}",
         f"SELECT TABLE_NAME, MD5(VIEW_DEFINITION), DEFINER FROM information_schema.VIEWS {of_ours}",
         *(f"SELECT * FROM {name} ORDER BY 1, 2" for name in _OF_AN_UPGRADE[1:]),
         "SELECT version_num FROM alembic_version",

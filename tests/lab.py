@@ -142,14 +142,14 @@ def own_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @contextmanager
-def lab_with(server: SimulatedServer, database: Database) -> Iterator[Lab]:
-    """Furnish the folder that the test works in."""
+def lab_with(server: SimulatedServer, database: Database, *, is_filled: bool = True) -> Iterator[Lab]:
+    """Furnish the folder that the test works in; the database has tables, unless it is to stay empty."""
     with server:
         lab = Lab(server, database, {server.password})
         Path("password").write_text(server.password, encoding="utf-8")
         lab.configure()
         yield lab
-        stored = lab.everything()
+        stored = lab.everything() if is_filled else ""
         for secret in lab.secrets:
             assert secret not in stored
         assert server.crashes == []

@@ -49,7 +49,7 @@ def test_defaults_without_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     settings = load_settings()
     assert settings.path is None
     assert settings.model_dump() == {
-        "database": {"url": "sqlite:///vb365.db", "password": ""},
+        "database": {"url": f"sqlite:///{tmp_path}/vb365.db", "password": ""},
         "reporting": {"timezone": "UTC", "late_after": timedelta(minutes=15)},
         "schedule": {"every": timedelta(minutes=15), "cron": None, "jitter": timedelta(seconds=30)},
         "sync": {
@@ -137,7 +137,7 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("VB365_ETL_SERVERS__2__STREAMS", "jobs, copy_jobs")
     monkeypatch.setenv("VB365_ETL_SOMETHING_ELSE", "is not ours")
     settings = load(f"[sync]\nrequests_at_once = 2\n{SERVER}{SERVER.replace('hq', 'Branch')}")
-    assert settings.database.url == "sqlite:///other.db"
+    assert settings.database.url == f"sqlite:///{Path('other.db').absolute()}"
     assert (settings.sync.page_size, settings.sync.requests_at_once) == (7, 2)
     assert [server.name for server in settings.servers] == ["hq", "Branch", "third"]
     assert str(settings.servers[0].password) == "env:FIRST"

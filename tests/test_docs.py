@@ -176,7 +176,7 @@ def test_variables_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VB365_ETL_DATABASE__URL", "sqlite:///elsewhere.db")
     monkeypatch.setenv("VB365_ETL_SERVERS__HQ__PASSWORD", "env:ANOTHER")
     settings = load_settings(path)
-    assert settings.database.url == "sqlite:///elsewhere.db"
+    assert settings.database.url == f"sqlite:///{Path('elsewhere.db').absolute()}"
     assert str(settings.servers[0].password) == "env:ANOTHER"
 
 

@@ -22,13 +22,7 @@ if TYPE_CHECKING:
     from etl.extract.client import Vb365Client
     from etl.transform.records import Schedule
 
-# Jobs whose next run is looked at, and the zones to name first where several fit.
-_SAMPLES = 100
-_WELL_KNOWN_ZONES = (
-    "UTC Europe/London Europe/Berlin Europe/Helsinki America/New_York America/Chicago America/Denver"
-    " America/Los_Angeles America/Sao_Paulo Asia/Dubai Asia/Kolkata Asia/Singapore Asia/Tokyo Australia/Sydney"
-    " Pacific/Auckland"
-)
+_SAMPLES = 100  # jobs whose next run is looked at
 
 # What follows if an account may not read a stream.
 _WITHOUT: dict[str, str] = {
@@ -81,12 +75,16 @@ def _checks(settings: Settings) -> Iterator[Check]:
 
 
 def _database(settings: Settings) -> Iterator[Check]:
-    from etl.warehouse import schema
+    from etl.warehouse import preconditions, schema
 
     try:
         opened = open_engine(settings)
         revision = schema.current_revision(opened)
         yield Check("database", "connection", "ok", settings.database.url)
+        try:
+            preconditions.assert_fit(opened)
+        except errors.ConfigurationError as error:
+            yield _failed("database", "fit to be written", error)
         if revision is None:
             yield Check("database", "revision", "ok", "empty", "the first sync makes the tables")
         else:
@@ -176,10 +174,11 @@ def _failed(subject: str, check: str, error: Vb365EtlError) -> Check:
 
 def _time_zone(subject: str, server: ServerSettings, client: Vb365Client, reporting_zone: ZoneInfo) -> Check:
     """Compare the configured zone with those that nextRun (UTC) implies, as schedules are local to the server."""
+    from etl.config.zones import WELL_KNOWN
     from etl.derive.timetable import implied_zones
 
     planned = list(islice(_planned_jobs(client), _SAMPLES))
-    preferred = [server.timezone or reporting_zone.key, reporting_zone.key, *_WELL_KNOWN_ZONES.split()]
+    preferred = [server.timezone or reporting_zone.key, reporting_zone.key, *WELL_KNOWN]
     fits = implied_zones(planned, list(dict.fromkeys([*preferred, *sorted(available_timezones())])))
     if not fits:
         return Check(subject, "time zone", "ok", f"{server.timezone or 'not set'}; no scheduled job tells it")

@@ -49,7 +49,8 @@ def current(context: typer.Context, json: Json = False, config: Config = None) -
 def rebuild(
     context: typer.Context,
     timezone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="Cut days in this zone from now on (IANA name).")
+        str | None,
+        typer.Option(metavar="ZONE", help="Cut days in this zone from now on (IANA name, or as Windows says it)."),
     ] = None,
     json: Json = False,
     config: Config = None,
@@ -68,7 +69,7 @@ def rebuild(
             raise UsageError(f"--timezone: {reason}") from None
         settings = settings.model_copy(update={"reporting": reporting})
     with progress() as report:
-        names = rebuild(open_database(settings), settings, system_clock, report)
+        names = rebuild(open_database(settings, writes=True), settings, system_clock, report)
     zone = settings.reporting.timezone
     if json:
         print_json([{"server_name": name, "timezone": zone} for name in names])
@@ -102,7 +103,7 @@ def grant_reader(
     settings = open_settings(context, config)
     secret = _password(password)
     readers.assert_has_accounts(open_engine(settings))
-    reader = readers.grant_reader(open_database(settings), role, secret, system_clock())
+    reader = readers.grant_reader(open_database(settings, writes=True), role, secret, system_clock())
     notes = [reader.next_step] if reader.next_step else []
     if secret is not None and not reader.is_created:
         notes.append("it was there already and keeps its password")

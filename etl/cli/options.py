@@ -62,9 +62,9 @@ def open_engine(settings: Settings) -> Engine:
     return engine.open_engine(settings.database.connection_url())
 
 
-def open_database(settings: Settings, *, upgrade: bool = False) -> Engine:
-    """Open the database of the settings: brought up to date first, or held to be so."""
-    from etl.warehouse import schema
+def open_database(settings: Settings, *, upgrade: bool = False, writes: bool = False) -> Engine:
+    """Open the database of the settings: brought up to date first, or held to be so, and fit if more is written."""
+    from etl.warehouse import preconditions, schema
 
     opened = open_engine(settings)
     if upgrade:
@@ -74,6 +74,8 @@ def open_database(settings: Settings, *, upgrade: bool = False) -> Engine:
         raise RevisionMismatch("no pass has filled it yet", where=f"database {settings.database.url}", hint=hint)
     else:
         schema.assert_current(opened)
+        if writes:
+            preconditions.assert_fit(opened)
     return opened
 
 
@@ -88,8 +90,10 @@ def warn_of_views(opened: Engine) -> None:
 
 def _is_missing(opened: Engine) -> bool:
     """Tell whether it is a SQLite file that is not there: just to look must not make one."""
-    file = opened.url.database if opened.url.get_backend_name() == "sqlite" else None
-    return file is not None and not file.startswith("file:") and not Path(file).exists()
+    from etl.config.database_file import file_of
+
+    file = file_of(opened.url) if opened.url.get_backend_name() == "sqlite" else None
+    return file is not None and not file.exists()
 
 
 def chosen_servers(settings: Settings, names: Sequence[str]) -> list[ServerSettings]:

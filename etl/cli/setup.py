@@ -18,11 +18,13 @@ EXAMPLE = rf"""# Settings of vb365-etl. What is commented out shows the default 
 # A secret is best kept elsewhere: env:NAME, file:/path (its first line), keyring:service/name.
 
 [database]
-url = "sqlite:///vb365.db"              # postgresql+psycopg://user@host/db, mysql+pymysql://user@host/db
+url = "sqlite:///vb365.db"              # a file beside this one, unless its path begins at the root; or
+                                        # postgresql+psycopg://user@host/db, mysql+pymysql://user@host/db
 # password = "env:VB365_DATABASE_PASSWORD"
 
 [reporting]
-timezone = "UTC"                        # days are cut here, e.g. "Europe/Berlin"
+timezone = "UTC"                        # days are cut here, e.g. "Europe/Berlin" or, as Windows' tzutil /g prints it,
+                                        # "W. Europe Standard Time"
 late_after = "15m"                      # a run that starts later than this after it was due is late
 
 [schedule]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,9 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from etl import log
-from etl.config.settings import ServerSettings, Settings
-from etl.config.values import nearest
+from etl.config.database_file import file_of, placed
+from etl.config.settings import DEFAULT_DATABASE, ServerSettings, Settings
+from etl.config.values import KEEP_BACKSLASHES, nearest
 from etl.errors import ConfigurationError
 
 FILE_NAME = "vb365-etl.toml"
@@ -37,6 +39,8 @@ def load_settings(path: Path | None = None) -> Settings:
     data = _read_file(path) if path else {}
     environment = _read_environment()
     source = " and ".join([*([str(path)] if path else []), *(["environment"] if environment or not path else [])])
+    if path and "url" not in _section(environment, "database"):
+        _place_database(data, path)
     _overlay(data, environment)
     try:
         settings = Settings(**data)
@@ -78,7 +82,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         hint = "vb365-etl init writes one" if isinstance(error, FileNotFoundError) else None
         raise ConfigurationError(f"cannot read the settings: {error.strerror}", where=str(path), hint=hint) from None
     except tomllib.TOMLDecodeError as error:
-        hint = r"single quotes keep backslashes: 'EXAMPLE\svc-report'" if "\\" in str(error) else None
+        hint = KEEP_BACKSLASHES if "\\" in str(error) else None
         raise ConfigurationError(f"not valid TOML: {error}", where=str(path), hint=hint) from None
     except ValueError:
         raise ConfigurationError("not UTF-8 text", where=str(path)) from None
@@ -97,6 +101,48 @@ def _read_environment() -> dict[str, Any]:
         if name.upper().startswith(ENVIRONMENT_PREFIX) and nested and section not in Settings.model_fields:
             data[section] = {}
     return data
+
+
+def _section(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = data.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _place_database(data: dict[str, Any], path: Path) -> None:
+    """Let a relative SQLite file lie beside the settings that name it, wherever the command runs.
+
+    Raises ConfigurationError where it is missing there, but lies in the working folder: going on would begin anew.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    section = data.setdefault("database", {})
+    try:
+        url = make_url(_section(data, "database").get("url", DEFAULT_DATABASE))
+    except (ArgumentError, ValueError):
+        return  # told by the settings themselves
+    file = file_of(url) if url.get_backend_name() == "sqlite" else None
+    if file is None or file.is_absolute() or not isinstance(section, dict):
+        return
+    beside = path.absolute().parent / file
+    if file.is_file() and _is_missing(beside):
+        here = file.absolute()
+        moved = [here, *(each for end in ("-wal", "-shm") if (each := here.with_name(here.name + end)).exists())]
+        target = beside if len(moved) == 1 else beside.parent
+        command = shlex.join(map(str, ("mv", *moved, target)))
+        raise ConfigurationError(
+            f"there is no {beside}, but there is {here}: a relative file lies beside the settings",
+            where=f"{path}: database.url",
+            hint=f"if that is the one, move it while nothing uses it: {command}; else set its whole path",
+        )
+    section["url"] = placed(url, path.parent)
+
+
+def _is_missing(place: Path) -> bool:
+    try:
+        return not place.exists()
+    except OSError:  # a folder that this account may not look into
+        return False
 
 
 def _overlay(data: dict[str, Any], over: Mapping[str, Any]) -> None:

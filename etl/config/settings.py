@@ -12,8 +12,20 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from etl.config.database_file import file_of, placed
 from etl.config.secret import SecretReference
-from etl.config.values import Duration, ServerName, TimeZone, cron_fields, is_loopback, nearest
+from etl.config.values import (
+    IN_A_URL,
+    Duration,
+    ServerName,
+    TimeZone,
+    Typed,
+    control_character,
+    control_problem,
+    cron_fields,
+    is_loopback,
+    nearest,
+)
 from etl.errors import UnknownVersion
 from etl.extract.versions import NAMES, version_named
 
@@ -22,6 +34,7 @@ if TYPE_CHECKING:
 
 Stream = Literal["jobs", "copy_jobs", "sessions", "messages", "organizations", "repositories", "proxies"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
+DEFAULT_DATABASE = "sqlite:///vb365.db"
 
 # Where the gaps of a crontab line are looked at, and how many of them.
 _A_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -32,33 +45,51 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class DatabaseSettings(_Section):
-    """Where the warehouse is. A password written into the URL is taken out of it and kept in ``password``."""
+def _assert_readable(url: str) -> None:
+    """Refuse a URL whose parts cannot be told apart: part of a password would be shown as host or database."""
+    if control := control_character(url):
+        raise ValueError(f"url {control_problem(control)}")
+    host_and_on = re.sub(r"^[^:]*://([^:/]*(:[^@]*)?@)?", "", url)  # as SQLAlchemy reads user and password
+    if "@" in host_and_on and not url.startswith("sqlite"):
+        raise ValueError(f"url has one @ too many; {IN_A_URL}")
 
-    url: str = "sqlite:///vb365.db"
-    password: SecretReference = SecretReference()
+
+def _expanded(path: Path | None) -> Path | None:
+    return path.expanduser() if path else None
+
+
+class DatabaseSettings(_Section):
+    """Where the warehouse is: a SQLite file with its path from the root, counted from the working folder if relative.
+
+    A password written into the URL is taken out of it and kept in ``password``.
+    """
+
+    url: str
+    password: Annotated[SecretReference, Typed] = SecretReference()
 
     @model_validator(mode="before")
     @classmethod
     def _take_password_out_of_url(cls, data: Any) -> Any:
         if not isinstance(data, Mapping) or not isinstance(data.get("url", ""), str):
             return data
-        data = _with_setting(data, "password", "database.password")
-        if "url" not in data:
-            return data
+        data = {"url": DEFAULT_DATABASE, **_with_setting(data, "password", "database.password")}
         from sqlalchemy.engine import make_url
         from sqlalchemy.exc import ArgumentError
 
+        _assert_readable(data["url"])
         try:
             url = make_url(data["url"])
         except (ArgumentError, ValueError):
-            raise ValueError("url is not a database URL such as sqlite:///vb365.db") from None
+            hint = f"; {IN_A_URL}" if "@" in data["url"] else ""
+            raise ValueError(f"url is not a database URL such as sqlite:///vb365.db{hint}") from None
         if url.get_backend_name() in ("mysql", "mariadb") and not url.database:
             raise ValueError("url names no database: mysql+pymysql://user@host/DATABASE")
-        if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-            raise ValueError(
-                "url names no file: sqlite:///vb365.db, or with a path from the root sqlite:////data/vb365.db"
-            )
+        if url.get_backend_name() == "sqlite":
+            if file_of(url) is None:
+                raise ValueError(
+                    "url names no file: sqlite:///vb365.db, or with a path from the root sqlite:////data/vb365.db"
+                )
+            return {**data, "url": placed(url, Path())}
         if {"password", "passwd"} & {key.lower() for key in url.query}:
             raise ValueError("url carries a password in its query; set database.password instead")
         if url.password is None:
@@ -149,12 +180,12 @@ class ServerSettings(_Section):
     """One VB365 server: where it is, who asks, and what is asked for."""
 
     name: ServerName
-    url: str
-    username: str | None = None
-    password: SecretReference = SecretReference()
+    url: Annotated[str, Typed]
+    username: Annotated[str | None, Typed] = None
+    password: Annotated[SecretReference, Typed] = SecretReference()
     api_version: str = "auto"
     timezone: TimeZone | None = None
-    ca_file: Annotated[Path, AfterValidator(Path.expanduser)] | None = None
+    ca_file: Annotated[Path | None, AfterValidator(_expanded), Typed] = None
     fingerprint_sha256: str | None = None
     """64 lower-case hex digits, no colons."""
     streams: tuple[Stream, ...] = STREAMS
@@ -169,13 +200,13 @@ class ServerSettings(_Section):
     @field_validator("url")
     @classmethod
     def _url_is_an_origin(cls, value: str) -> str:
+        if "@" in value:
+            raise ValueError("holds a user name or password; set username and password instead")
         try:
             parts = urlsplit(value.strip())
             host, _ = parts.hostname, parts.port
         except ValueError:
             raise ValueError("is not a URL such as https://vb365.example.com:4443") from None
-        if "@" in parts.netloc:
-            raise ValueError("holds a user name or password; set username and password instead")
         if parts.scheme not in ("http", "https") or not host:
             raise ValueError("is not a URL such as https://vb365.example.com:4443")
         if parts.query or parts.fragment:
@@ -183,8 +214,9 @@ class ServerSettings(_Section):
         if parts.scheme == "http" and not is_loopback(host):
             raise ValueError("must be https: without TLS the password could be read on the way")
         path = parts.path.rstrip("/")
-        if re.search(r"/v\d+$", path, re.IGNORECASE):
-            raise ValueError("names a version of the API; leave it out and set api_version instead")
+        if version := re.search(r"/+v\d+(?=/|$)", path, re.IGNORECASE):
+            url = f"{parts.scheme}://{parts.netloc}{path[: version.start()]}"
+            raise ValueError(f'names a version of the API; leave it out and set api_version instead: url = "{url}"')
         return f"{parts.scheme}://{parts.netloc}{path}"
 
     @field_validator("api_version", mode="before")
@@ -226,13 +258,14 @@ class ServerSettings(_Section):
 
 def _with_setting(data: Mapping[str, Any], key: str, setting: str) -> dict[str, Any]:
     value = data.get(key, "")
-    return {**data, key: SecretReference(value, setting)} if isinstance(value, str) else dict(data)
+    is_well_typed = isinstance(value, str) and not control_character(value)  # else the field itself says what is wrong
+    return {**data, key: SecretReference(value, setting)} if is_well_typed else dict(data)
 
 
 class Settings(_Section):
     """Everything a user can set; read once by load_settings and passed down as a value."""
 
-    database: DatabaseSettings = DatabaseSettings()
+    database: DatabaseSettings = Field(default_factory=lambda: DatabaseSettings(url=DEFAULT_DATABASE))
     reporting: ReportingSettings = ReportingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     sync: SyncSettings = SyncSettings()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-import zoneinfo
+import unicodedata
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
+from etl.config.zones import zone_named
+
 _LONGEST_SERVER_NAME = 255
+KEEP_BACKSLASHES = r"single quotes keep backslashes: 'EXAMPLE\svc-report'"
+IN_A_URL = "@ / : # ? % of a password are written with percent-encoding (@ is %40); or set it as database.password"
+_ESCAPES = {"\b": r"\b", "\t": r"\t", "\n": r"\n", "\f": r"\f", "\r": r"\r", "\x1b": r"\e"}
 _DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -27,14 +32,7 @@ def duration(value: object) -> timedelta:
 
 
 def _time_zone(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        zoneinfo.ZoneInfo(value)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        suggestion = nearest(value, zoneinfo.available_timezones())
-        raise ValueError(f"there is no time zone {value!r}{suggestion}; zones are named like Europe/Berlin") from None
-    return value
+    return zone_named(value) if isinstance(value, str) else value
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -53,6 +51,25 @@ def server_name(value: str) -> str:
     return value
 
 
+def as_typed(value: object) -> object:
+    """Refuse a control character: between double quotes, TOML makes one of a backslash and the letter behind it."""
+    if isinstance(value, str) and (found := control_character(value)):
+        raise ValueError(control_problem(found))
+    return value
+
+
+def control_problem(character: str) -> str:
+    """Say that a setting holds a control character, and why it probably does."""
+    named = f", as {_ESCAPES[character]} is" if character in _ESCAPES else ""
+    return f"holds a control character{named}; {KEEP_BACKSLASHES}"
+
+
+def control_character(text: str) -> str | None:
+    """Return the first control character of a text, if it has one."""
+    return next((each for each in text if unicodedata.category(each) in ("Cc", "Zl", "Zp")), None)
+
+
+Typed = BeforeValidator(as_typed)
 Duration = Annotated[timedelta, BeforeValidator(duration)]
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
 ServerName = Annotated[str, AfterValidator(server_name)]

@@ -73,7 +73,7 @@ class Vb365Client:
                     if response.status_code == 404:
                         return False
                     response.read()
-                    raise refusal(response, connection.where)
+                    raise connection.wants_https() or refusal(response, connection.where)
 
             version = choose(server.api_version, last_known, is_served, where=connection.where)
             auth = BearerAuth(connection, version, server.username, server.password)

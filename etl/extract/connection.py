@@ -22,7 +22,7 @@ from httpx_retries import Retry, RetryTransport
 
 from etl import log
 from etl.errors import BadResponse, ForeignOrigin, SourceError, Unreachable
-from etl.extract.tls import Trust
+from etl.extract.tls import Trust, speaks_tls
 from etl.extract.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -223,6 +223,14 @@ class Connection:
         with self._explained():
             return self._client.send(request, auth=None)
 
+    def wants_https(self) -> Unreachable | None:
+        """Return the error for http:// at a port that speaks TLS: whatever came of that, this is why."""
+        if self._base.scheme != "http" or not speaks_tls(self._base.host, _origin(self._base)[2], self._timeout):
+            return None
+        what = f"port {_origin(self._base)[2]} speaks TLS, and the url says http"
+        hint = f'try https: url = "{self._base.copy_with(scheme="https", port=_origin(self._base)[2])}"'
+        return self._unreachable(what, hint)
+
     def close(self) -> None:
         """Close all connections; a request still under way in another thread fails."""
         self._client.close()
@@ -250,6 +258,9 @@ class Connection:
                 return self._unreachable(f"connection refused by {host}:{port}", hint)
             if isinstance(cause, OSError) and cause.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
                 return self._unreachable(f"no route to {host}", "check the network between here and the server")
+        has_answered = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
+        if has_answered and not isinstance(error, httpx.ConnectError) and (explained := self.wants_https()):
+            return explained
         if isinstance(error, httpx.ConnectTimeout):
             return self._unreachable(f"no connection to {host}:{port} in time", "check the port and the firewalls")
         if isinstance(error, httpx.TimeoutException):

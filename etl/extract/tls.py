@@ -105,6 +105,13 @@ class Trust:
         )
 
 
+def speaks_tls(host: str, port: int, timeout_seconds: float) -> bool:
+    """Tell whether a port answers a TLS handshake, whoever answers; nothing is sent on that connection."""
+    with suppress(OSError, ValueError):
+        return bool(ssl.get_server_certificate((host, port), timeout=min(timeout_seconds, 5.0)))
+    return False
+
+
 def _fingerprint(pem: str) -> str:
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
 

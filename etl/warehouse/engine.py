@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from etl.config.database_file import placed
+from etl.config.values import IN_A_URL
 from etl.errors import ConfigurationError, Contended, Locked, Vb365EtlError, WarehouseError, WarehouseUnreachable
 
 _DRIVERS = {
@@ -42,6 +45,7 @@ def open_engine(url: str | URL) -> Engine:
     elif backend == "postgresql":
         options["connect_args"] = {
             "connect_timeout": 10,
+            "client_encoding": "utf8",  # else that of the account, the environment, or the database
             "options": f"-c timezone=UTC -c lock_timeout={_BUSY_SECONDS}s {parsed.query.get('options', '')}".rstrip(),
         }
     else:
@@ -65,6 +69,12 @@ def open_engine(url: str | URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def place_of(engine: Engine) -> str:
+    """Say which database it is, as errors name it: a SQLite file with its path from the root; never a password."""
+    is_sqlite = engine.url.get_backend_name() == "sqlite"
+    return f"database {placed(engine.url, Path()) if is_sqlite else engine.url.render_as_string(hide_password=True)}"
 
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -98,6 +108,7 @@ _CONTENDED = ("40P01", 1213, "55P03", 1205, 1020)
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _READ_ONLY = ("25006", 1290, 1792, 1836, "SQLITE_READONLY")
 _REFUSED = ("42501", 1044, 1142, 1143, 1227, 1370, 1410)
+_CUT_OFF = (1153, 2006, 2013)  # MariaDB also hangs up on a statement that is larger than it takes
 _HUNG_ON = ("2BP01", "0A000")  # objects of others hang on what would be dropped, or have its type changed
 _EXPLAINED = (*_READ_ONLY, *_REFUSED, *_HUNG_ON, "SQLITE_NOTADB", "SQLITE_CORRUPT")
 
@@ -126,7 +137,7 @@ def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
     cause = " ".join(str(error.orig.args[-1] if error.orig and error.orig.args else error.orig).split())
     if engine.url.password:
         cause = cause.replace(str(engine.url.password), "***")
-    where = f"database {engine.url.render_as_string(hide_password=True)}"
+    where = place_of(engine)
     code = code_of(error)
     if code in _CONTENDED:
         return Contended(f"others were writing the same rows ({cause})", where=where, hint="try again")
@@ -140,10 +151,15 @@ def explained(engine: Engine, error: exc.DBAPIError) -> Vb365EtlError:
     if code in _HUNG_ON:
         hint = "drop what others made of ours, run it again, and make it anew"
         return WarehouseError(" ".join(str(error.orig).partition("HINT:")[0].split()), where=where, hint=hint)
+    if code in _CUT_OFF:
+        hint = "see the server's log, then try again; if it ends there again, raise max_allowed_packet of the server"
+        return WarehouseUnreachable(cause, where=where, hint=hint)
     if engine.dialect.name == "sqlite":
         hint = "check database.url: an SQLite file, in a folder that exists and may be written to"
     else:
         hint = "check database.url, that the server runs, and the account's rights"
+        if set("@/:#?%") & set(str(engine.url.password or "")):  # it may have been read otherwise than it was meant
+            hint += f"; in a url, {IN_A_URL}"
     return WarehouseUnreachable(cause, where=where, hint=hint)
 
 

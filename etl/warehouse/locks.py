@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
-from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, exc, text
 
+from etl.config.database_file import file_of
 from etl.errors import Contended, Locked, WarehouseUnreachable
 from etl.warehouse.engine import reachable
 
@@ -93,10 +93,10 @@ def lock(engine: Engine, purpose: str, *, wait_seconds: float = 0.0) -> Iterator
 def _file_lock(engine: Engine, purpose: str, wait_seconds: float) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    if not engine.url.database or engine.url.database == ":memory:":
+    if (file := file_of(engine.url)) is None:
         yield
         return
-    path = Path(f"{engine.url.database}.{purpose}.lock")
+    path = file.with_name(f"{file.name}.{purpose}.lock")
     try:
         with FileLock(path, timeout=wait_seconds):
             yield

@@ -10,8 +10,9 @@ from sqlalchemy import Engine, exc, inspect, text
 
 from etl import log
 from etl.errors import Contended, RevisionMismatch, WarehouseError
-from etl.warehouse.engine import is_read_only, is_refused, reachable, reading, writing
+from etl.warehouse.engine import is_read_only, is_refused, place_of, reachable, reading, writing
 from etl.warehouse.locks import lock
+from etl.warehouse.preconditions import assert_fit
 
 if TYPE_CHECKING:
     from etl.warehouse.rebuild import Notice
@@ -43,8 +44,9 @@ def upgrade(engine: Engine, revision: str = "head") -> bool:
     """Bring the schema up to date, under a lock; return whether anything was done.
 
     Views that today's code says otherwise are put up again: no migration is needed for that. Raises RevisionMismatch
-    for a database that a newer program has written.
+    for a database that a newer program has written, ConfigurationError for one that cannot keep what is written.
     """
+    assert_fit(engine)
     if revision == "head" and current_revision(engine) == HEAD_REVISION and _has_views(engine):
         return False  # all is there: the note of the views is what an upgrade writes last
     with lock(engine, "schema", wait_seconds=120):
@@ -123,8 +125,7 @@ def assert_current(engine: Engine) -> None:
     _assert_known(engine, revision)
     if revision != HEAD_REVISION:
         what = f"the schema is at {revision or 'nothing yet'}, this program needs {HEAD_REVISION}"
-        where = f"database {engine.url.render_as_string(hide_password=True)}"
-        raise RevisionMismatch(what, where=where, hint="run: vb365-etl db upgrade")
+        raise RevisionMismatch(what, where=place_of(engine), hint="run: vb365-etl db upgrade")
 
 
 def _assert_known(engine: Engine, revision: str | None) -> None:
@@ -137,8 +138,8 @@ def _assert_known(engine: Engine, revision: str | None) -> None:
         ScriptDirectory(str(migrations_folder())).get_revision(revision)
     except CommandError as error:
         what = f"the schema is at {revision}, newer than this program's {HEAD_REVISION}; nothing was changed"
-        where = f"database {engine.url.render_as_string(hide_password=True)}"
-        raise RevisionMismatch(what, where=where, hint="install the newer vb365-etl that wrote it") from error
+        hint = "install the newer vb365-etl that wrote it"
+        raise RevisionMismatch(what, where=place_of(engine), hint=hint) from error
 
 
 def _migrate(engine: Engine, direction: str, revision: str) -> None:

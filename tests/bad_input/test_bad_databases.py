@@ -79,7 +79,7 @@ def test_a_database_of_that_name_or_account_that_does_not_exist(lab_everywhere: 
 def test_a_database_that_no_pass_has_filled_yet(lab: Lab, command: tuple[str, ...]) -> None:
     lab.configure(database={"url": "sqlite:///other.db"})
     expected = (
-        "error: database sqlite:///other.db: no pass has filled it yet\n"
+        f"error: database sqlite:///{Path('other.db').absolute()}: no pass has filled it yet\n"
         "  run: vb365-etl sync; or check --config, database.url and the folder you are in\n"
     )
     assert lab.fails(1, *command) == expected
@@ -94,7 +94,7 @@ def test_a_file_that_is_no_database(lab: Lab) -> None:
     lab.configure(database={"url": "sqlite:///text.db"})
     for command in (("sync",), ("jobs",), ("db", "current")):
         said = lab.fails(1, *command)
-        assert said.startswith("error: database sqlite:///text.db: ")
+        assert said.startswith(f"error: database sqlite:///{Path('text.db').absolute()}: ")
         assert "file is not a database" in said
     assert Path("text.db").read_bytes() == content
 

@@ -28,7 +28,7 @@ def test_init_writes_settings_that_can_be_read(run: Run) -> None:
     assert run("init").exit_code == 0
     settings = load_settings()
     (server,) = settings.servers
-    assert settings.database.url == "sqlite:///vb365.db"
+    assert settings.database.url == f"sqlite:///{Path('vb365.db').absolute()}"
     assert server == ServerSettings(
         name="hq",
         url="https://vb365.example.com:4443",

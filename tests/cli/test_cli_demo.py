@@ -38,7 +38,7 @@ def test_a_demo_starts_over_and_tells_where_to_look(run: Run) -> None:
     for _ in range(2):
         outcome = run("demo", "--weeks", "1", "--jobs", "8")
         assert outcome.exit_code == 0, outcome.stderr
-        assert "The database: sqlite:///vb365-demo.db" in outcome.stdout
+        assert f"The database: sqlite:///{Path('vb365-demo.db').absolute()}\n" in outcome.stdout
     with closing(sqlite3.connect("vb365-demo.db")) as connection:
         assert connection.execute("SELECT COUNT(*) FROM sync_run").fetchone() == (19,)
     assert len(run("jobs", "--config", "vb365-demo.toml", "--json").json) == 8

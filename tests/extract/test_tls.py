@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -119,5 +122,42 @@ def test_tls_on_one_side_only(world: World, connect: Connect) -> None:
         for trust in ({}, {"fingerprint_sha256": OTHER}):
             with pytest.raises(Unreachable, match="no TLS connection: wrong version number"):
                 connect(url, retries=NEVER_AGAIN, **trust)
-    with SimulatedServer(world, tls=True) as server, pytest.raises(Unreachable):
+    with (
+        SimulatedServer(world, tls=True) as server,
+        pytest.raises(Unreachable, match=r"speaks TLS, .* says http") as said,
+    ):
         connect(server.url.replace("https:", "http:"), timeout_seconds=2)
+    assert said.value.hint == f'try https: url = "{server.url}"'
+
+
+def test_a_tls_port_that_answers_http_with_a_refusal(world: World, connect: Connect) -> None:
+    """As nginx does: "The plain HTTP request was sent to HTTPS port"."""
+    with SimulatedServer(world, tls=True) as server, socket.create_server(("127.0.0.1", 0)) as front:
+        port = front.getsockname()[1]
+        threading.Thread(target=_refuse_http, args=(front, server), daemon=True).start()
+        with pytest.raises(Unreachable, match=f"port {port} speaks TLS, and the url says http") as said:
+            connect(f"http://127.0.0.1:{port}")
+        assert said.value.hint == f'try https: url = "https://127.0.0.1:{port}"'
+        front.shutdown(socket.SHUT_RDWR)
+
+
+def _refuse_http(front: socket.socket, server: SimulatedServer) -> None:
+    """Answer what is no handshake with 400, and hand a handshake on to the server."""
+    with suppress(OSError):
+        while True:
+            with front.accept()[0] as client:
+                if client.recv(1, socket.MSG_PEEK) != b"\x16":
+                    client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+                    continue
+                with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as behind:
+                    back = threading.Thread(target=_hand_on, args=(behind, client))
+                    back.start()
+                    _hand_on(client, behind)
+                    back.join()
+
+
+def _hand_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while some := source.recv(65536):
+            target.sendall(some)
+        target.shutdown(socket.SHUT_WR)

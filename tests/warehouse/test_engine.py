@@ -25,7 +25,7 @@ from etl.load.identity import Identity
 from etl.simulator import SimulatedServer, World
 from etl.warehouse import engine as warehouse
 from etl.warehouse import schema
-from etl.warehouse.engine import open_engine, reading, writing
+from etl.warehouse.engine import open_engine, place_of, reading, writing
 from etl.warehouse.locks import lock, retry_on_contention, serialize_shared_writes
 from etl.warehouse.schema import current_revision, upgrade
 from etl.warehouse.tables import server
@@ -219,7 +219,7 @@ def test_an_account_that_may_only_read(database: Database, account: str) -> None
     engine.dispose()
     assert refused.value.exit_code == 1
     assert PASSWORD not in str(refused.value)
-    assert refused.value.where == f"database {engine.url.render_as_string()}"
+    assert refused.value.where == place_of(engine)
     what, hint = {
         "sqlite": ("it is read-only (attempt to write a readonly database)", "the account needs to write here"),
         "postgresql": ("permission denied for table sync_run", "the account needs more rights in this database"),

@@ -10,6 +10,8 @@ from typing import Literal
 
 from sqlalchemy import URL
 
+from etl.config.database_file import file_of
+
 Kind = Literal["sqlite", "postgresql", "mariadb"]
 
 _KINDS: dict[str, Kind] = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mariadb", "mariadb": "mariadb"}
@@ -60,7 +62,7 @@ def target_of(url: URL, reader: str, host: str | None = None) -> Target:
     """Describe the database of a URL; ``host`` is its name as the tool knows it, else the URL's."""
     kind = _KINDS[url.get_backend_name()]
     if kind == "sqlite":
-        return Target(kind, str(Path((url.database or "").removeprefix("file:")).absolute()))
+        return Target(kind, str((file_of(url) or Path()).absolute()))
     asked = url.host or str(url.query.get("host", ""))
     host = host or (asked if asked and not asked.startswith("/") else "localhost")
     sslmode = str(url.query.get("sslmode", ""))

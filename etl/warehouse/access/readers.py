@@ -13,10 +13,11 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine, delete, exc, insert, select
 
 from etl import log
+from etl.config.database_file import file_of
 from etl.errors import ConfigurationError, UsageError, Vb365EtlError, WarehouseUnreachable
 from etl.warehouse.access import mariadb, postgresql
 from etl.warehouse.access.allowed import Right, rights
-from etl.warehouse.engine import explained, is_refused, run_as_it_is, writing
+from etl.warehouse.engine import explained, is_refused, place_of, run_as_it_is, writing
 from etl.warehouse.locks import lock
 from etl.warehouse.tables import bi_reader
 
@@ -55,7 +56,7 @@ class _Accounts(Protocol):
 def assert_has_accounts(engine: Engine) -> None:
     """Raise UsageError for a SQLite file: whoever can open it can read all of it."""
     if engine.dialect.name == "sqlite":
-        hint = f"open it read-only instead: file:{str(engine.url.database).removeprefix('file:')}?mode=ro"
+        hint = f"open it read-only instead: file:{file_of(engine.url)}?mode=ro"
         raise UsageError("a SQLite file has no accounts: who can open it can read all of it", hint=hint)
 
 
@@ -158,7 +159,7 @@ def _lacking(connection: Connection, of_database: _Accounts, what: str) -> Wareh
     url = connection.engine.url
     return WarehouseUnreachable(
         what,
-        where=f"database {url.render_as_string(hide_password=True)}",
+        where=place_of(connection.engine),
         hint=f"{url.username or 'the account of database.url'} needs {of_database.NEEDS}; or let an administrator's"
         " account run this once, set in VB365_ETL_DATABASE__URL",
     )
