@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from etl import config
-from etl.config import STREAMS, SecretReference, ServerSettings, Settings, cron_fields, load_settings
+from etl.config import STREAMS, SecretReference, ServerSettings, Settings, load_settings
 from etl.errors import ConfigurationError, SecretError
 
 SECRET = "S3cret-of-the-vault"
@@ -277,31 +277,6 @@ def test_durations(text: str, expected: int) -> None:
     assert load(f'[schedule]\nevery = "{text}"').schedule.every == timedelta(seconds=expected)
 
 
-@pytest.mark.parametrize(
-    ("weekdays", "expected"),
-    [
-        ("*", "*"),
-        ("0", "sun"),
-        ("7", "sun"),
-        ("1-5", "mon,tue,wed,thu,fri"),
-        ("6,0", "sat,sun"),
-        ("5-7", "fri,sat,sun"),
-        ("*/2", "sun,tue,thu,sat"),
-        ("1-5/2", "mon,wed,fri"),
-        ("3/2", "wed,fri"),
-        ("MON-FRI", "mon-fri"),
-    ],
-)
-def test_weekdays_of_a_crontab_line_count_from_sunday(weekdays: str, expected: str) -> None:
-    assert cron_fields(f"0 6 * * {weekdays}") == {
-        "minute": "0",
-        "hour": "6",
-        "day": "*",
-        "month": "*",
-        "day_of_week": expected,
-    }
-
-
 # Secrets
 
 
@@ -313,6 +288,8 @@ def test_weekdays_of_a_crontab_line_count_from_sunday(weekdays: str, expected: s
         ({"cron": "*/15 * * * *"}, timedelta(minutes=15)),
         ({"cron": "0 6,22 * * *"}, timedelta(hours=16)),
         ({"cron": "0 4 * * 1-5"}, timedelta(days=3)),
+        ({"cron": "*/5 8-17 * * 1-5"}, timedelta(days=2, hours=14, minutes=5)),
+        ({"cron": "* * 1 1 *"}, timedelta(days=365, minutes=1)),
         ({"cron": "30 6 1 * *"}, timedelta(days=31)),
         ({"cron": "0 0 29 2 *"}, timedelta(days=2921)),  # 2096 to 2104: 2100 is no leap year
     ],

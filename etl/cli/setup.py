@@ -29,8 +29,8 @@ late_after = "15m"                      # a run that starts later than this afte
 
 [schedule]
 every = "15m"                           # 90s, 15m, 2h, 1d; or instead of it:
-# cron = "*/15 * * * *"                 # a crontab line, in the reporting time zone
-jitter = "30s"                          # each pass starts up to this much earlier or later
+# cron = "*/15 * * * *"                 # a crontab line, in the reporting time zone; weekdays: 0 and 7 = Sunday
+jitter = "30s"                          # each pass starts up to this much later, by half the interval at most
 
 [sync]
 page_size = 1000                        # items per request, where the API has pages, 1 to 10000

@@ -3,6 +3,7 @@
 It never shows a secret.
 """
 
+from etl.config.crontab import crontab
 from etl.config.loading import default_paths, load_settings
 from etl.config.secret import SecretReference
 from etl.config.settings import (
@@ -15,7 +16,7 @@ from etl.config.settings import (
     Stream,
     SyncSettings,
 )
-from etl.config.values import cron_fields, server_name
+from etl.config.values import server_name
 
 __all__ = ["DatabaseSettings", "ReportingSettings", "ScheduleSettings", "ServerSettings", "Settings", "SyncSettings"]
-__all__ += ["STREAMS", "SecretReference", "Stream", "cron_fields", "default_paths", "load_settings", "server_name"]
+__all__ += ["STREAMS", "SecretReference", "Stream", "crontab", "default_paths", "load_settings", "server_name"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import zoneinfo
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from etl.config.crontab import crontab
 from etl.config.database_file import file_of, placed
 from etl.config.secret import SecretReference
 from etl.config.values import (
@@ -22,7 +23,6 @@ from etl.config.values import (
     Typed,
     control_character,
     control_problem,
-    cron_fields,
     is_loopback,
     nearest,
 )
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 Stream = Literal["jobs", "copy_jobs", "sessions", "messages", "organizations", "repositories", "proxies"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 DEFAULT_DATABASE = "sqlite:///vb365.db"
-
-# Where the gaps of a crontab line are looked at, and how many of them.
-_A_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
-_FIRES = 400
 
 
 class _Section(BaseModel):
@@ -127,15 +123,7 @@ class ScheduleSettings(_Section):
         """Return the longest time between two passes: what lies further apart was not watched."""
         if self.cron is None:
             return self.every or timedelta(minutes=15)
-        from itertools import pairwise
-
-        from apscheduler.triggers.cron import CronTrigger
-
-        trigger = CronTrigger(**cron_fields(self.cron), timezone="UTC")
-        fires = [_A_MONDAY]
-        while len(fires) < _FIRES and (following := trigger.get_next_fire_time(fires[-1], fires[-1])) is not None:
-            fires.append(following + timedelta(seconds=1))
-        return max((later - earlier for earlier, later in pairwise(fires[1:])), default=timedelta(days=366))
+        return crontab(self.cron).longest_gap()
 
     @model_validator(mode="before")
     @classmethod
@@ -157,11 +145,9 @@ class ScheduleSettings(_Section):
     @classmethod
     def _cron_is_readable(cls, value: str | None) -> str | None:
         if value is not None:
-            from apscheduler.triggers.cron import CronTrigger
-
             try:
-                CronTrigger(**cron_fields(value), timezone="UTC")
-            except (ValueError, KeyError) as error:
+                crontab(value)
+            except ValueError as error:
                 raise ValueError(f"is not a crontab line of five fields such as */15 * * * * ({error})") from None
         return value
 

@@ -1,4 +1,4 @@
-"""How single settings are written: durations, zones, names, crontab lines."""
+"""How single settings are written: durations, zones, names."""
 
 from __future__ import annotations
 
@@ -73,36 +73,6 @@ Typed = BeforeValidator(as_typed)
 Duration = Annotated[timedelta, BeforeValidator(duration)]
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
 ServerName = Annotated[str, AfterValidator(server_name)]
-
-
-def cron_fields(line: str) -> dict[str, str]:
-    """Split a crontab line into minute, hour, day, month and day_of_week, weekdays as names. Raises ValueError.
-
-    Crontab counts weekdays from Sunday = 0 (and 7), APScheduler from Monday = 0; names mean the same to both.
-    """
-    fields = line.split()
-    if len(fields) != 5:
-        raise ValueError(f"{len(fields)} fields")
-    names = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
-    *others, weekdays = fields
-    parts = []
-    for part in weekdays.lower().split(","):
-        days, slash, step = part.partition("/")
-        first, dash, last = days.partition("-")
-        if slash and not dash and first != "*":
-            last, dash = "6", "-"
-        if first.isdigit() and (not dash or last.isdigit()):
-            low, high = int(first), int(last or first)
-            if not low <= high <= 7:
-                raise ValueError(f"weekday {part}")
-            every = int(step) if step.isdigit() and int(step) else 1
-            parts += [names[day] for day in range(low, high + 1, every)]
-        elif first == "*" and slash and step.isdigit() and int(step):
-            parts += [names[day] for day in range(0, 7, int(step))]
-        else:
-            parts.append(part)
-    day_of_week = ",".join(dict.fromkeys(parts))
-    return dict(zip(("minute", "hour", "day", "month", "day_of_week"), (*others, day_of_week), strict=True))
 
 
 def is_loopback(host: str) -> bool:

@@ -250,9 +250,9 @@ def test_other_signs_of_a_password_are_read_hidden_and_explained(password: str, 
 
 
 def test_an_at_sign_in_a_user_is_read_as_it_was() -> None:
-    database = load('[database]\nurl = "postgresql://vb365@srv:secret@srv.example.com/vb365"').database
+    database = load('[database]\nurl = "postgresql://vb365@srv:Pf1ngsten@srv.example.com/vb365"').database
     assert database.connection_url().username == "vb365@srv"
-    assert database.connection_url().password == "secret"
+    assert database.connection_url().password == "Pf1ngsten"
     assert database.url == "postgresql://vb365%40srv@srv.example.com/vb365"
     assert load('[database]\nurl = "sqlite:////srv/a@b.db"').database.url == "sqlite:////srv/a@b.db"
 

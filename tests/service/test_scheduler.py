@@ -1,4 +1,4 @@
-"""The scheduler: when passes come, that one server never has two at once, and how it ends."""
+"""The scheduler: that one server never has two at once, and how it ends."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import datetime, timedelta, tzinfo
+from typing import Self
 from zoneinfo import ZoneInfo
 
 import pytest
-from apscheduler.triggers.base import BaseTrigger
 
 from etl.config import ScheduleSettings, ServerSettings
 from etl.errors import Unreachable
-from etl.service.scheduler import serve, trigger
+from etl.service.scheduler import serve
 
 BERLIN = ZoneInfo("Europe/Berlin")
 FAST = ScheduleSettings(every="1s", jitter="0s")
@@ -27,49 +26,32 @@ def servers(*names: str) -> list[ServerSettings]:
     return [ServerSettings(name=name, url="https://vb365.example.com") for name in names]
 
 
-def fire_times(built: BaseTrigger, start: datetime, count: int) -> list[datetime]:
-    times: list[datetime] = []
-    previous, now = None, start
-    for _ in range(count):
-        previous = built.get_next_fire_time(previous, now)
-        assert previous is not None
-        times.append(previous.astimezone(UTC))
-        now = previous + timedelta(microseconds=1)
-    return times
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> type[SetClock]:
+    """Put a clock that can be set in front of the scheduler."""
+    monkeypatch.setattr(SetClock, "ahead", timedelta())
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", SetClock)
+    monkeypatch.setattr("etl.service.scheduler.datetime", SetClock)
+    return SetClock
 
 
-def test_every_so_often() -> None:
-    built = trigger(ScheduleSettings(every="15m", jitter="0s"), BERLIN)
-    times = fire_times(built, datetime.now(UTC), 4)
-    assert [later - earlier for earlier, later in pairwise(times)] == [timedelta(minutes=15)] * 3
+class SetClock(datetime):
+    ahead = timedelta()
 
-
-def test_jitter_moves_a_pass_by_half_the_interval_at_most() -> None:
-    built = trigger(ScheduleSettings(every="10s", jitter="1h"), BERLIN)
-    assert built.jitter == 5.0
-    assert trigger(ScheduleSettings(every="15m", jitter="30s"), BERLIN).jitter == 30.0
-
-
-def test_a_crontab_line_is_meant_in_the_reporting_zone_and_weekdays_count_from_sunday() -> None:
-    built = trigger(ScheduleSettings(cron="30 6 * * 1-5", jitter="0s"), BERLIN)
-    friday = datetime(2026, 3, 27, 0, 0, tzinfo=UTC)
-    assert fire_times(built, friday, 3) == [
-        datetime(2026, 3, 27, 5, 30, tzinfo=UTC),
-        datetime(2026, 3, 30, 4, 30, tzinfo=UTC),  # Monday, in summer time
-        datetime(2026, 3, 31, 4, 30, tzinfo=UTC),
-    ]
-
-
-def test_a_day_of_the_month_and_a_weekday_mean_either() -> None:
-    built = trigger(ScheduleSettings(cron="0 12 13 * 5", jitter="0s"), ZoneInfo("UTC"))
-    assert [each.day for each in fire_times(built, datetime(2026, 1, 1, tzinfo=UTC), 5)] == [2, 9, 13, 16, 23]
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) + cls.ahead
 
 
 def run_until(
-    done: Callable[[], bool], run_pass: Callable[[ServerSettings], object], *names: str, at_once: int
+    done: Callable[[], bool],
+    run_pass: Callable[[ServerSettings], object],
+    *names: str,
+    at_once: int,
+    schedule: ScheduleSettings = FAST,
 ) -> None:
     stop = threading.Event()
-    arguments = (servers(*names), FAST, BERLIN, run_pass)
+    arguments = (servers(*names), schedule, BERLIN, run_pass)
     service = threading.Thread(target=serve, args=arguments, kwargs={"passes_at_once": at_once, "stop": stop})
     service.start()
     deadline = time.monotonic() + 20
@@ -127,6 +109,107 @@ def test_a_stop_waits_for_the_running_pass_and_starts_no_waiting_one() -> None:
     run_until(lambda: len(started) >= 1, run_pass, "a", "b", "c", at_once=1)
     assert len(started) == 1
     assert finished == started
+
+
+# A clock that is set -------------------------------------------------------------------------------------------
+
+
+def test_passes_go_on_when_the_clock_is_set_back(clock: type[SetClock]) -> None:
+    passes: list[float] = []
+
+    def run_pass(_: ServerSettings) -> None:
+        passes.append(time.monotonic())
+        if len(passes) == 2:
+            clock.ahead -= timedelta(hours=1)
+
+    run_until(lambda: len(passes) >= 4, run_pass, "a", at_once=1)
+    assert passes[3] - passes[1] < 6
+
+
+@pytest.mark.parametrize("schedule", [ScheduleSettings(every="1h"), ScheduleSettings(cron="* * * * *")])
+def test_what_a_machine_slept_through_is_caught_up_by_one_pass(
+    clock: type[SetClock], schedule: ScheduleSettings
+) -> None:
+    passes: list[float] = []
+
+    def run_pass(_: ServerSettings) -> None:
+        passes.append(time.monotonic())
+        if len(passes) == 1:
+            time.sleep(0.5)  # the next one is planned meanwhile
+            clock.ahead += timedelta(days=365 * 50)
+
+    run_until(lambda: len(passes) >= 2, run_pass, "a", at_once=1, schedule=schedule)
+    assert passes[1] - passes[0] < 6
+    assert len(passes) == 2
+
+
+@pytest.mark.slow
+def test_times_that_come_during_a_pass_are_caught_up_by_one_pass(clock: type[SetClock]) -> None:
+    passes: list[float] = []
+
+    def run_pass(_: ServerSettings) -> None:
+        passes.append(time.monotonic())
+        if len(passes) == 1:
+            for _day in range(2):
+                clock.ahead += timedelta(days=1)
+                time.sleep(1.2)
+
+    schedule = ScheduleSettings(cron="0 4 * * *", jitter="0s")
+    enough = time.monotonic() + 5
+    run_until(lambda: len(passes) >= 2 and time.monotonic() > enough, run_pass, "a", at_once=1, schedule=schedule)
+    assert len(passes) == 2
+
+
+AUTUMN = """
+import sys, threading, time
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+import apscheduler.schedulers.base
+from etl import log
+from etl.config import ScheduleSettings, ServerSettings
+from etl.service import scheduler
+
+ahead = datetime.fromisoformat(sys.argv[1]) - datetime.now(UTC)
+
+class SetClock(datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + ahead
+
+apscheduler.schedulers.base.datetime = scheduler.datetime = SetClock
+log.configure()
+stop = threading.Event()
+server = ServerSettings(name="hq", url="https://vb365.example.com")
+schedule = ScheduleSettings(cron=sys.argv[2], jitter="2s")
+passed = lambda server: print("passed", flush=True)
+with scheduler.stopping_on_signals(stop):
+    scheduler.serve([server], schedule, ZoneInfo("Europe/Berlin"), passed, passes_at_once=1, stop=stop)
+"""
+
+
+@pytest.mark.parametrize(
+    ("now", "cron", "passes"),
+    [
+        ("2026-10-25T01:20:58+00:00", "* * * * *", 2),  # 02:20:58, the second time
+        pytest.param("2026-03-29T00:59:58+00:00", "30 2 * * *", 2, marks=pytest.mark.slow),  # 01:59:58, then 03:00
+    ],
+)
+@pytest.mark.timeout(60)
+def test_a_signal_ends_it_while_the_clocks_change(now: str, cron: str, passes: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", AUTUMN, now, cron], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as service:
+        try:
+            assert service.stdout is not None
+            for _ in range(passes):
+                assert service.stdout.readline() == "passed\n"
+            asked = time.monotonic()
+            service.send_signal(signal.SIGTERM)
+            output, _ = service.communicate(timeout=10)
+        finally:
+            service.kill()
+    assert (output, service.returncode) == ("", 0)
+    assert time.monotonic() - asked < 5
 
 
 SERVICE = """
