@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 
 from etl.config import Settings
+from etl.derive import DERIVE_REVISION
 from etl.report.status import unrevised
 from etl.simulator import SimulatedServer, World
 from etl.streams.facts import rebuild
@@ -19,6 +20,7 @@ from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+TODAY = DERIVE_REVISION
 JOBS = 5
 
 
@@ -62,13 +64,13 @@ def test_the_next_passes_derive_some_jobs_each(source: Source, monkeypatch: pyte
     monkeypatch.setattr("etl.streams.facts._REVISED_AT_ONCE", 150)  # two jobs: each counts as 100 and its attempts
     source.sync()
     assert (source.older(), unrevised(source.engine)) == (JOBS, {})
-    monkeypatch.setattr("etl.derive.DERIVE_REVISION", 2)
+    monkeypatch.setattr("etl.derive.DERIVE_REVISION", TODAY + 1)
     for left in (JOBS, 3, 1):
         assert (source.older(), unrevised(source.engine)) == (left, {"hq": left})
-        assert source.cursor()["revision"] == 1
+        assert source.cursor()["revision"] == TODAY
         source.sync()
     assert (source.older(), unrevised(source.engine)) == (0, {})
-    assert source.cursor()["revision"] == 2
+    assert source.cursor()["revision"] == TODAY + 1
     source.sync()
     with source.engine.connect() as connection:
         assert connection.scalar(select(func.count()).where(job.c.derive_from_at.is_not(None))) == 0
@@ -78,7 +80,7 @@ def test_what_has_changed_is_derived_at_once_though_its_turn_has_not_come(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("etl.streams.facts._REVISED_AT_ONCE", 1)
-    monkeypatch.setattr("etl.derive.DERIVE_REVISION", 2)
+    monkeypatch.setattr("etl.derive.DERIVE_REVISION", TODAY + 1)
     touched = source.world.job_uids()[-1]
     source.world.run_job(touched)
     source.world.advance(timedelta(hours=1))
@@ -98,6 +100,7 @@ def test_a_cursor_without_a_revision_is_of_the_first(source: Source, monkeypatch
         connection.execute(
             update(sync_cursor).where(sync_cursor.c.stream == "derived").values(value=json.dumps(cursor))
         )
+    monkeypatch.setattr("etl.derive.DERIVE_REVISION", 1)
     assert unrevised(source.engine) == {}
     monkeypatch.setattr("etl.derive.DERIVE_REVISION", 2)
     assert (source.older(), unrevised(source.engine)) == (JOBS, {"hq": JOBS})
@@ -107,15 +110,15 @@ def test_a_cursor_without_a_revision_is_of_the_first(source: Source, monkeypatch
 
 def test_a_rebuild_derives_all_of_them_at_once(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("etl.streams.facts._REVISED_AT_ONCE", 1)
-    monkeypatch.setattr("etl.derive.DERIVE_REVISION", 2)
+    monkeypatch.setattr("etl.derive.DERIVE_REVISION", TODAY + 1)
     assert rebuild(source.engine, source.settings, lambda: source.world.now) == ["hq"]
-    assert (source.older(), unrevised(source.engine), source.cursor()["revision"]) == (0, {}, 2)
+    assert (source.older(), unrevised(source.engine), source.cursor()["revision"]) == (0, {}, TODAY + 1)
 
 
 def test_other_settings_still_derive_everything_in_one_pass(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("etl.streams.facts._REVISED_AT_ONCE", 1)
-    monkeypatch.setattr("etl.derive.DERIVE_REVISION", 2)
+    monkeypatch.setattr("etl.derive.DERIVE_REVISION", TODAY + 1)
     server = source.settings.servers[0].model_copy(update={"timezone": "Europe/Berlin"})
     source.settings = source.settings.model_copy(update={"servers": [server]})
     source.sync()
-    assert (source.older(), unrevised(source.engine), source.cursor()["revision"]) == (0, {}, 2)
+    assert (source.older(), unrevised(source.engine), source.cursor()["revision"]) == (0, {}, TODAY + 1)
