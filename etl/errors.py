@@ -106,6 +106,12 @@ class PagesShifted(SourceError):
     exit_code = 3
 
 
+class IncompleteList(SourceError):
+    """A list ended before it had shown as many items as it announced."""
+
+    exit_code = 3
+
+
 class MassRemovalRefused(SourceError):
     """So many jobs are missing at once that the source is doubted rather than the jobs removed."""
 

@@ -124,7 +124,7 @@ class Vb365Client:
         """Yield all sessions like ``listing()``, of any order; what the version cannot filter by is left out.
 
         ``lower`` and ``upper`` (aware) bound the end of a session; the vendor's text says its creation, and of a
-        running one nothing. A session may come twice. PagesShifted at the end: one may have been skipped.
+        running one nothing. A session may come twice. PagesShifted, IncompleteList at the end: one may be missing.
         """
         query: dict[str, int | str] = {}
         if lower is not None and self._version.session_bounds != "none":
@@ -133,15 +133,15 @@ class Vb365Client:
             query["endTimeUpperBound"] = _in_utc(upper)
         if status is not None and self._version.has_status_filter:
             query["status"] = status
-        return read_ahead(self._listing("sessions", query, overlap=_OVERLAP))
+        return read_ahead(self._listing("sessions", query, overlap=_OVERLAP, is_filtered=bool(query)))
 
     def sessions_of_job(self, uid: str) -> Iterator[Sequence[Document]]:
         """Yield the sessions of one job like ``sessions()``, without a thread of its own."""
         self._check_id(uid)
         if not self._version.has_sessions_below_jobs:
-            return self._listing("sessions", {"jobId": uid}, overlap=_OVERLAP)
+            return self._listing("sessions", {"jobId": uid}, overlap=_OVERLAP, is_filtered=True)
         path = f"{self._path('jobs')}/{quote(uid, safe='')}/JobSessions"
-        return self._lists.read(path, limit=self._limit("sessions"), overlap=_OVERLAP)
+        return self._lists.read(path, stream="sessions", limit=self._limit("sessions"), overlap=_OVERLAP)
 
     def session_log(self, uid: str) -> Iterator[Sequence[Document]]:
         """Yield what one session logged, in its order. NotFound when iterated: there is no such session any more."""
@@ -149,7 +149,8 @@ class Vb365Client:
         below = f"{self._path('sessions')}/{quote(uid, safe='')}"
         *likelier, last = (self._log,) if self._log else self._version.logs
         name = next((each for each in likelier if not self._is_missing(f"{below}/{each}")), last)
-        for batch in self._lists.read(f"{below}/{name}", limit=None if name == "Log" else self._page_size):
+        limit = None if name == "Log" else self._page_size
+        for batch in self._lists.read(f"{below}/{name}", stream="messages", limit=limit):
             self._log = name
             yield batch
 
@@ -187,8 +188,11 @@ class Vb365Client:
         is_paged = self._version.has_paged_sessions if stream == "sessions" else self._version.is_paged
         return self._page_size if is_paged else None
 
-    def _listing(self, stream: str, query: Query | None = None, *, overlap: int = 0) -> Batches:
-        return self._lists.read(self._path(stream), limit=self._limit(stream), query=query, overlap=overlap)
+    def _listing(
+        self, stream: str, query: Query | None = None, *, overlap: int = 0, is_filtered: bool = False
+    ) -> Batches:
+        path, limit = self._path(stream), self._limit(stream)
+        return self._lists.read(path, stream=stream, limit=limit, query=query, overlap=overlap, is_filtered=is_filtered)
 
     def _organizations(self) -> Iterator[Sequence[Document]]:
         """Yield all organizations; with what the server learns from its proxies, where it can reach them."""

@@ -6,6 +6,7 @@ No other file imports httpx.
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 import threading
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from etl.config import ServerSettings, SyncSettings
 
 REDIRECTS_AT_MOST = 5
+# A link like "v8/Jobs?offset=30", meant from the root of the API.
+_ROOTLESS = re.compile(r"(?:[^/?#:]+/)*v[0-9]+/", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -164,16 +167,33 @@ class Connection:
         A path from the root that lacks the configured base path gets it: a server behind a proxy does not know it.
         Raises ForeignOrigin, BadResponse.
         """
-        try:
-            url = (answer.url if answer else self._base).join(href)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise BadResponse(f"sent a link that is none: {log.redact(href)[:200]!r}", where=self.where) from error
+        url = self._joined(href, answer)
         if _origin(url) != _origin(self._base):
             raise ForeignOrigin(
                 f"a link or redirect leads to {url.scheme}://{url.host}:{_origin(url)[2]}; not followed",
                 where=self.where,
                 hint="if that is the same server, use that address as the url",
             )
+        return self._here(url)
+
+    def resolve_next(self, href: str, answer: Response) -> str:
+        """Return the URL on the configured origin that a link to the next page means: its path and query count.
+
+        A server behind a proxy or a forwarded port names itself by an address that may lead elsewhere, or nowhere.
+        Raises BadResponse.
+        """
+        url = self._joined(f"/{href}" if _ROOTLESS.match(href) else href, answer)
+        if url.scheme not in _DEFAULT_PORTS:
+            raise BadResponse(f"sent a link that is none: {log.redact(href)[:200]!r}", where=self.where)
+        return self._here(url)
+
+    def _joined(self, href: str, answer: Response | None) -> httpx.URL:
+        try:
+            return (answer.url if answer else self._base).join(href)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise BadResponse(f"sent a link that is none: {log.redact(href)[:200]!r}", where=self.where) from error
+
+    def _here(self, url: httpx.URL) -> str:
         base = self._base.raw_path.rstrip(b"/")
         path = url.raw_path if url.raw_path.startswith(base + b"/") else base + url.raw_path
         return str(self._base.copy_with(raw_path=path))

@@ -27,10 +27,17 @@ class Malformed(ValueError):
 
 
 class Page(NamedTuple):
-    """The documents of one page, and the href of the page after it (None = this is the last one)."""
+    """The documents of one page, and what it says of the list: all else is None where it is not told.
+
+    ``next_href`` leads to the page after it, ``limit`` is how long a page may be, ``total`` how long the list is.
+    A plain array where a page was asked for is one that says nothing.
+    """
 
     documents: Sequence[Document]
-    next_href: str | None
+    next_href: str | None = None
+    limit: int | None = None
+    total: int | None = None
+    is_array: bool = False
 
 
 class Opening(NamedTuple):
@@ -46,6 +53,10 @@ class _Body(msgspec.Struct):
     results_pascal: list[Raw] | None = msgspec.field(name="Results", default=None)
     links: dict[str, Any] | None = msgspec.field(name="_links", default=None)
     links_pascal: dict[str, Any] | None = msgspec.field(name="_Links", default=None)
+    limit: Any = None
+    limit_pascal: Any = msgspec.field(name="Limit", default=None)
+    total: Any = msgspec.field(name="totalCount", default=None)
+    total_pascal: Any = msgspec.field(name="TotalCount", default=None)
 
 
 _page = msgspec.json.Decoder(_Body)
@@ -91,7 +102,18 @@ def cut_page(body: bytes) -> Page:
     documents = page.results if page.results is not None else page.results_pascal
     if documents is None:
         raise Malformed("a page without results")
-    return Page(documents, _next_href(page.links or page.links_pascal))
+    limit, total = (page.limit, page.limit_pascal), (page.total, page.total_pascal)
+    return Page(documents, _next_href(page.links or page.links_pascal), _count(*limit) or None, _count(*total))
+
+
+def cut_list(body: bytes) -> Page:
+    """Cut a body that should be a page; a plain array is one, too. Raises Malformed."""
+    bracket = open_body((body,)).bracket
+    if bracket == b"[":
+        return Page(_cut_end(body), is_array=True)
+    if bracket != b"{":
+        raise Malformed("no JSON list")
+    return cut_page(body)
 
 
 def cut_array(
@@ -180,6 +202,7 @@ def _last_before(buffer: bytes, place: int) -> int:
 
 # A text, or a list of plain values (a window's 168 booleans), is one token: nothing in it opens or closes a document.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^"\[\]{}]*+\]|["\[\]{},]', re.DOTALL)
+_COUNT = re.compile(r"[0-9]{1,15}(?:\.0+)?")
 _MEMBER = re.compile(rb'"([^"\\]*)"[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _COMMA, _QUOTE, _OPEN_ARRAY, _OPEN_OBJECT, _CLOSE_ARRAY, _CLOSE_OBJECT = b',"[{]}'
 
@@ -252,7 +275,18 @@ def _scan_page(body: bytes) -> Page:
         links = msgspec.json.decode(members.get("_links", b"null"), type=dict[str, Any] | None)
     except _REFUSED as error:
         raise Malformed("a page whose links cannot be read") from error
-    return Page(_scan_to_end(results), _next_href(links))
+    limit, total = (members.get(name, b"").decode("latin-1").strip('"') for name in ("limit", "totalcount"))
+    return Page(_scan_to_end(results), _next_href(links), _count(limit) or None, _count(total))
+
+
+def _count(*sent: Any) -> int | None:
+    """Return the first that is a count, as a number or as text; a negative or broken one says nothing."""
+    for each in sent:
+        if isinstance(each, float | str) and _COUNT.fullmatch(str(each)):
+            return int(float(each))
+        if isinstance(each, int) and not isinstance(each, bool) and each >= 0:
+            return each
+    return None
 
 
 def _next_href(links: Mapping[str, Any] | None) -> str | None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from etl.errors import SourceError
+from etl.errors import IncompleteList, SourceError
 from etl.extract.versions import VERSIONS
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
 from etl.load.ledger import Counts, StreamResult
@@ -42,7 +42,8 @@ class Source(Protocol):
 class _Listing(Reading):
     """What one list showed, by uid (a rejected document without one: by digest), and what it no longer shows.
 
-    ``has_shifted``: something came twice, so something else may have been skipped.
+    ``has_shifted``: something came twice, so something else may have been skipped; ``shortage``: less came than was
+    announced.
     """
 
     entity: Entity
@@ -50,6 +51,11 @@ class _Listing(Reading):
     rejections: dict[str, Rejection] = field(default_factory=dict)
     removed: Collection[str] = ()
     has_shifted: bool = False
+    shortage: IncompleteList | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.has_shifted and self.shortage is None
 
     def read(self, item: EntityRecord | Rejection) -> None:
         """Keep one document's reading; the later of two counts."""
@@ -91,7 +97,7 @@ def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[s
             for problem in (refusal, *(each.problem for each in listings)):
                 if problem:
                     whole.note_problem(problem)
-            is_whole = refusal is None and not any(each.has_shifted for each in listings)
+            is_whole = refusal is None and all(each.is_whole for each in listings)
             load = partial(_write, sync_run, source.version, whole, listings, reporting_zone, is_whole)
             sync_run.finish(load)
         elif refusal:
@@ -99,12 +105,15 @@ def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[s
 
 
 def _read(source: Source, entity: Entity) -> _Listing:
-    """Read a whole list, twice where its pages shifted."""
+    """Read a whole list, twice where its pages shifted or where it showed less than it announced."""
     for _ in range(2):
         listing = _Listing(stream=STREAM_OF_ENTITY[entity], entity=entity)
-        for raw in chain.from_iterable(source.listing(listing.stream)):
-            listing.read(read_entity(entity, raw, source.version))
-        if not listing.has_shifted:
+        try:
+            for raw in chain.from_iterable(source.listing(listing.stream)):
+                listing.read(read_entity(entity, raw, source.version))
+        except IncompleteList as shortage:
+            listing.shortage = shortage
+        if listing.is_whole:
             break
     return listing
 
@@ -113,6 +122,9 @@ def _find_removed(sync_run: SyncRun, listing: _Listing) -> None:
     """Find what a list no longer shows; none is asked for by id, as a removal here is a date that can be undone."""
     if listing.has_shifted:
         listing.note_shifted()
+    elif listing.shortage:
+        listing.note_problem(listing.shortage)
+    if not listing.is_whole:
         return
     if any(each.document_uid is None for each in listing.rejections.values()):
         return  # it may be any of those that are missing
@@ -146,7 +158,7 @@ def _write(
             rejection.id
             for rejection in open_rejections(connection, server_id, each.stream)
             if rejection.document_uid not in each.rejections
-            and (rejection.document_uid in each.records or not each.has_shifted)
+            and (rejection.document_uid in each.records or each.is_whole)
         ]
         resolve_rejections(connection, resolved, at)
     sync_run.write_observation(connection)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from etl import log
-from etl.errors import DocumentRejected, NotFound, SourceError, UsageError
+from etl.errors import DocumentRejected, IncompleteList, NotFound, SourceError, UsageError
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.files import read_documents
 from etl.extract.versions import VERSIONS
@@ -222,28 +222,38 @@ def begin_reading(sync_run: SyncRun, kind: Kind, api_version: int, *, full: bool
 
 
 def list_jobs(source: Source, listing: JobReading, progress: Progress | None = None) -> None:
-    """Read the whole list, twice where its pages shifted (the same job came twice); a SourceError passes through."""
+    """Read the whole list; a SourceError passes through.
+
+    It is read twice where its pages shifted (the same job came twice), or where it showed less than it announced.
+    """
     for _ in range(2):
-        if not _has_shifted(source, listing, progress):
+        has_shifted, shortage = _list_once(source, listing, progress)
+        if not has_shifted and shortage is None:
             listing.is_whole = True
             return
-    listing.note_shifted()
+    if has_shifted:
+        listing.note_shifted()
+    elif shortage:
+        listing.note_problem(shortage)
 
 
-def _has_shifted(source: Source, listing: JobReading, progress: Progress | None) -> bool:
-    """Read every document of the list once; tell whether a job came twice. The later copy counts."""
+def _list_once(source: Source, listing: JobReading, progress: Progress | None) -> tuple[bool, IncompleteList | None]:
+    """Read every document of the list; tell whether a job came twice, and what is missing. The later copy counts."""
     has_shifted = False
     met: set[str] = set()
     expected = len(listing.present.uids) or None
-    for documents in source.listing(listing.stream):
-        for raw in documents:
-            uid = listing.read(raw)
-            if uid is not None:
-                has_shifted |= uid in met
-                met.add(uid)
-        if progress:
-            progress(listing.stream, len(met), expected)
-    return has_shifted
+    try:
+        for documents in source.listing(listing.stream):
+            for raw in documents:
+                uid = listing.read(raw)
+                if uid is not None:
+                    has_shifted |= uid in met
+                    met.add(uid)
+            if progress:
+                progress(listing.stream, len(met), expected)
+    except IncompleteList as shortage:
+        return has_shifted, shortage
+    return has_shifted, None
 
 
 def confirm_missing(source: Source, listing: JobReading, *, at_once: int, max_removed_share: float) -> None:

@@ -6,7 +6,7 @@ listing was whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from etl.derive.horizon import Zones
-from etl.errors import NotFound, PagesShifted, SourceError
+from etl.errors import IncompleteList, NotFound, SourceError
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
 from etl.load.bulk import batches
@@ -36,7 +36,7 @@ from etl.load.sessions import (
     write_sessions,
 )
 from etl.run import SyncRun
-from etl.streams.reading import Listing, Progress, Reading, confirm_removed
+from etl.streams.reading import Listing, Progress, Reading, confirm_removed, until_whole
 from etl.transform.records import Rejection, SessionRecord
 from etl.transform.sessions import read_session
 from etl.warehouse.engine import reading
@@ -55,7 +55,6 @@ _WHOLE_LIST_EVERY = timedelta(days=1)
 _SHORT_RUN = timedelta(minutes=10)
 # Sessions come in no order: a few thousand touch most pages of an index, each of which a commit writes out.
 _A_TRANSACTION = 10_000
-_TRIES = 3  # so often a list is read whose pages move
 _WORST_CLOCK = timedelta(days=1)
 
 
@@ -144,7 +143,7 @@ class _SessionReading(Reading):
             documents = chain.from_iterable(self.source.sessions(lower, upper, status=status))
             return self.load(documents, lower=lower, upper=upper)
 
-        return _until_whole(load)
+        return until_whole(load)
 
     def close(self, begun: datetime | None, failure: SourceError | None = None) -> None:
         """Write the stream's row: known completely up to the begin of a whole listing, if it was one."""
@@ -180,16 +179,21 @@ def sync_sessions(
     sessions = _SessionReading(
         stream=STREAM, sync_run=sync_run, source=source, zones=zones, progress=progress, unfinished=unfinished
     )
+    is_whole = True
     try:
-        if VERSIONS[source.version].session_bounds == "none":
-            _read_by_jobs(sessions, begun, cursor, full=full, at_once=at_once)
-        else:
-            _read_by_time(sessions, begun, cursor, full=full)
+        try:
+            if VERSIONS[source.version].session_bounds == "none":
+                _read_by_jobs(sessions, begun, cursor, full=full, at_once=at_once)
+            else:
+                _read_by_time(sessions, begun, cursor, full=full)
+        except IncompleteList as shortage:
+            is_whole = False
+            sessions.note_problem(shortage)
         _ask_for(sessions, sorted(unfinished.keys() - sessions.met), at_once)
     except SourceError as error:
         sessions.close(None, error)
     else:
-        sessions.close(begun)
+        sessions.close(begun if is_whole else None)
 
 
 def ask_for_sessions(sync_run: SyncRun, source: Source, zones: Zones, uids: Sequence[str], *, at_once: int) -> None:
@@ -220,14 +224,6 @@ def _up_to_failure(documents: Iterable[T], failures: list[SourceError]) -> Itera
         yield from documents
     except SourceError as error:
         failures.append(error)
-
-
-def _until_whole(read: Callable[[], T]) -> T:
-    """Read a list again, a few times, while its pages move."""
-    for _ in range(_TRIES - 1):
-        with suppress(PagesShifted):
-            return read()
-    return read()
 
 
 def _lies_between(session: SessionRecord, lower: datetime | None, upper: datetime | None) -> bool:
@@ -274,7 +270,7 @@ def _read_running(sessions: _SessionReading, begun: datetime) -> None:
         running = running_jobs(connection, sessions.sync_run.server_id, begun - _SHORT_RUN)
     for uid in running:
         with suppress(NotFound):
-            _until_whole(partial(_load_of_job, sessions, uid))
+            until_whole(partial(_load_of_job, sessions, uid))
 
 
 def _load_of_job(sessions: _SessionReading, uid: str) -> int:
@@ -299,23 +295,36 @@ def _read_by_jobs(
             is_due = has_lost_jobs(connection, server_id, observed_at)
         is_due = is_due or begun - datetime.fromisoformat(cursor["whole_at"]) >= _WHOLE_LIST_EVERY
     if not is_due:
-
-        def fetch(uid: str) -> list[bytes]:
-            return _until_whole(
-                lambda: [bytes(each) for each in chain.from_iterable(sessions.source.sessions_of_job(uid))]
-            )
-
-        for uid, answer in fetch_concurrently(fetch, moved, at_once):
+        shortages: list[IncompleteList] = []
+        for uid, answer in fetch_concurrently(partial(_fetch_of_job, sessions.source), moved, at_once):
             try:
-                documents = answer.result()
+                documents, shortage = answer.result()
             except NotFound:
                 is_due = True
             else:
                 sessions.load(documents, job_uid=uid)
+                shortages += [shortage] if shortage else []
+        if shortages:
+            raise shortages[0]
     if is_due:
         sessions.read_list()
         cursor = {**(cursor or {}), "whole_at": begun}
     sessions.save({**(cursor or {}), "observed_at": sync_run.observed_at})
+
+
+def _fetch_of_job(source: Source, uid: str) -> tuple[list[bytes], IncompleteList | None]:
+    """Read the sessions of one job: what came, and what is missing of it."""
+    documents: list[bytes] = []
+
+    def read() -> None:
+        documents.clear()
+        documents.extend(bytes(each) for each in chain.from_iterable(source.sessions_of_job(uid)))
+
+    try:
+        until_whole(read)
+    except IncompleteList as shortage:
+        return documents, shortage
+    return documents, None
 
 
 def _ask_for(sessions: _SessionReading, uids: Sequence[str], at_once: int) -> None:
