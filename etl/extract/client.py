@@ -119,7 +119,12 @@ class Vb365Client:
         return document
 
     def sessions(
-        self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None
+        self,
+        lower: datetime | None = None,
+        upper: datetime | None = None,
+        *,
+        status: str | None = None,
+        kind: str | None = None,
     ) -> Iterator[Sequence[Document]]:
         """Yield all sessions like ``listing()``, of any order; what the version cannot filter by is left out.
 
@@ -133,6 +138,8 @@ class Vb365Client:
             query["endTimeUpperBound"] = _in_utc(upper)
         if status is not None and self._version.has_status_filter:
             query["status"] = status
+        if kind is not None and len(self._version.kinds) > 1:
+            query["jobType"] = kind.capitalize()
         return read_ahead(self._listing("sessions", query, overlap=_OVERLAP, is_filtered=bool(query)))
 
     def sessions_of_job(self, uid: str) -> Iterator[Sequence[Document]]:

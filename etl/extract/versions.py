@@ -34,6 +34,8 @@ class ApiVersion:
     """Which of ``endTimeLowerBound`` and ``endTimeUpperBound`` the list of sessions understands."""
     has_status_filter: bool = False
     """The list of sessions understands ``status``."""
+    has_session_types: bool = False
+    """A session tells whether its job is a backup or a copy job (``jobType``); before, only a filter of the list."""
     logs: tuple[str, ...] = ("Log",)
     """What a session's log is called below it, the likelier name first."""
     has_extended_view: bool = False
@@ -91,7 +93,9 @@ V6 = replace(
     logs=("LogItems",),
     has_extended_view=True,
 )
-V7 = replace(V6, number=7, has_logout=True, session_bounds="both", has_sessions_below_jobs=False)
+V7 = replace(
+    V6, number=7, has_logout=True, session_bounds="both", has_sessions_below_jobs=False, has_session_types=True
+)
 V8 = replace(
     V7, number=8, resources={**V7.resources, "proxy_pools": "ProxyPools"}, is_paged=True, has_status_filter=True
 )

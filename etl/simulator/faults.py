@@ -13,6 +13,8 @@ from datetime import datetime
 from email.utils import format_datetime
 from threading import Lock
 
+import orjson
+
 from etl.extract.versions import V1, VERSIONS
 
 from .messages import Request, Response
@@ -242,6 +244,19 @@ class Faults:
         """Write the pages of lists in another style than the vendor's (no fault: servers do so)."""
         fault = Fault(re.compile(path, re.IGNORECASE), times, skip, before=style.cut, after=style.write)
         return self._add(fault)
+
+    def no_links(self, path: str, *, times: int | None = None, skip: int = 0) -> Fault:
+        """Let the documents of an answer link to nothing."""
+
+        def strip(_: Request, response: Response) -> Response:
+            if response.status != 200:
+                return response
+            sent = orjson.loads(response.body)
+            for each in sent if isinstance(sent, list) else sent.get("results", [sent]):
+                each["_links"] = {}
+            return Response.json(sent, headers=response.headers)
+
+        return self.after(path, strip, times=times, skip=skip)
 
     def foreign_links(
         self, path: str, origin: str = "https://elsewhere.example:4443", *, times: int | None = None, skip: int = 0
