@@ -176,8 +176,8 @@ class Connection:
             )
         return self._here(url)
 
-    def resolve_next(self, href: str, answer: Response) -> str:
-        """Return the URL on the configured origin that a link to the next page means: its path and query count.
+    def resolve_here(self, href: str, answer: Response | None = None) -> str:
+        """Return the URL on the configured origin that a link means (of an answer): its path and query count.
 
         A server behind a proxy or a forwarded port names itself by an address that may lead elsewhere, or nowhere.
         Raises BadResponse.
@@ -186,6 +186,10 @@ class Connection:
         if url.scheme not in _DEFAULT_PORTS:
             raise BadResponse(f"sent a link that is none: {log.redact(href)[:200]!r}", where=self.where)
         return self._here(url)
+
+    def path_of(self, href: str) -> str:
+        """Return the path and query that a link means; resolved again, it leads to the configured origin."""
+        return httpx.URL(self.resolve_here(href)).raw_path.decode("ascii")
 
     def _joined(self, href: str, answer: Response | None) -> httpx.URL:
         try:
@@ -200,14 +204,21 @@ class Connection:
 
     @contextmanager
     def stream(
-        self, href: str, *, auth: Auth | None, query: Mapping[str, int | str] | None = None, whole: bool = False
+        self,
+        href: str,
+        *,
+        auth: Auth | None,
+        query: Mapping[str, int | str] | None = None,
+        whole: bool = False,
+        once: bool = False,
     ) -> Iterator[Response]:
         """GET a link and hand out the answer, its body unread; redirects within the origin are followed.
 
-        Failures of reading the body within the block are explained, too. ``query`` is added to the link's own.
+        Failures of reading the body within the block are explained, too. ``query`` is added to the link's own;
+        ``once``: nothing is repeated.
         """
         url = self.resolve(href)
-        retries = {"retry": what_may_be_repeated(self._policy, whole=whole)}
+        retries = {"retry": what_may_be_repeated(RetryPolicy(repeats=0) if once else self._policy, whole=whole)}
         with self._explained():
             for _ in range(1 + REDIRECTS_AT_MOST):
                 # httpx's own ``params`` would drop the link's query.
@@ -224,9 +235,11 @@ class Connection:
         hint = "check that the url is that of the VB365 REST API, not of a proxy"
         raise BadResponse(f"redirects without end, asked for {log.redact(href)}", where=self.where, hint=hint)
 
-    def get(self, href: str, *, auth: Auth | None, query: Mapping[str, int | str] | None = None) -> Response:
+    def get(
+        self, href: str, *, auth: Auth | None, query: Mapping[str, int | str] | None = None, once: bool = False
+    ) -> Response:
         """GET a link and read the whole answer; one that breaks off midway is asked for again."""
-        with self.stream(href, auth=auth, query=query, whole=True) as response:
+        with self.stream(href, auth=auth, query=query, whole=True, once=once) as response:
             response.read()
         # httpx ties the answer and its stream together: a page of 2 MB would stay until the garbage collector comes.
         response.stream = httpx.ByteStream(b"")

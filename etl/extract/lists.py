@@ -30,11 +30,12 @@ class Lists:
         query: Query | None = None,
         overlap: int = 0,
         is_filtered: bool = False,
+        once: bool = False,
     ) -> Batches:
         """Yield a list in batches: pages of at most ``limit`` are read whole, an array (no limit) as it arrives.
 
         A reading that ends was whole, as far as the server tells. ``stream`` is what all lists of its kind share;
-        ``overlap``, ``is_filtered`` and what is raised when all was handed out: see Pages.
+        ``overlap``, ``is_filtered``, ``once`` and what is raised when all was handed out: see Pages.
         """
         pages = Pages(
             self._connection,
@@ -44,15 +45,16 @@ class Lists:
             limit=limit,
             overlap=overlap,
             is_filtered=is_filtered,
+            once=once,
         )
         if limit is not None:
-            response = self._connection.get(path, auth=self._auth, query={"limit": limit, **(query or {})})
+            response = self._connection.get(path, auth=self._auth, query={"limit": limit, **(query or {})}, once=once)
             expect_200(response, self._connection.where)
             with judged(response, response.content, self._connection.where):
                 page = cut_list(response.content)
             yield from pages.read(response, page)
             return
-        with self._connection.stream(path, auth=self._auth, query=query) as response:
+        with self._connection.stream(path, auth=self._auth, query=query, once=once) as response:
             list_ = self._opened(response, response.iter_bytes())
             with judged(response, list_.start, self._connection.where):
                 if list_.bracket == b"[":

@@ -49,7 +49,8 @@ class Pages:
     """One reading of one list that comes in pages.
 
     ``limit`` is the length of a page that was asked for. With an ``overlap``, each page but the first is asked for so
-    many items early: one that does not show the end of the page before tells that the list has moved.
+    many items early: one that does not show the end of the page before tells that the list has moved. ``once``: no
+    request is repeated.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class Pages:
         limit: int | None,
         overlap: int,
         is_filtered: bool,
+        once: bool = False,
     ) -> None:
         self._connection, self._auth, self._ends, self._stream = connection, auth, ends, stream
-        self._limit, self._overlap, self._is_filtered = limit, overlap, is_filtered
+        self._limit, self._overlap, self._is_filtered, self._once = limit, overlap, is_filtered, once
         self._met: set[int] = set()  # hashes: of a million sessions, the ids themselves would fill the memory
         self._totals: list[int] = []  # the first and the latest that was announced
 
@@ -83,7 +85,7 @@ class Pages:
             end = start + len(page.documents)
             if is_linked := page.next_href is not None:
                 following, shared = _earlier(
-                    self._connection.resolve_next(page.next_href, response), page, self._overlap
+                    self._connection.resolve_here(page.next_href, response), page, self._overlap
                 )
             elif page.documents and not self._is_over(page):
                 following, shared = _earlier(_at(url if _is_cut(url) else first, end), page, self._overlap)
@@ -93,7 +95,7 @@ class Pages:
                 raise self._endless(path, page.next_href or following)
             read.add(following)
             last, length = _last_id(page.documents, shared), len(page.documents)
-            answer = self._connection.get(following, auth=self._auth)
+            answer = self._connection.get(following, auth=self._auth, once=self._once)
             is_short = not is_linked and self._looks_whole(page)
             if is_short and answer.status_code in _NOTHING_THERE:
                 self._ends.note(self._stream, length, has_more=False)

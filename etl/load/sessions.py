@@ -150,6 +150,21 @@ def first_start(connection: Connection, server_id: int) -> datetime | None:
     return found
 
 
+def newest_sessions(connection: Connection, server_id: int, limit: int) -> list[str]:
+    """List the sessions that ended and began last, by uid: a server forgets the oldest first."""
+    newest = (
+        select(job_session.c.session_uid)
+        .where(
+            job_session.c.server_id == server_id,
+            job_session.c.ended_at.is_not(None),
+            job_session.c.removed_at.is_(None),
+        )
+        .order_by(job_session.c.started_at.desc())
+        .limit(limit)
+    )
+    return list(connection.scalars(newest))
+
+
 def moved_jobs(connection: Connection, server_id: int, kind: Kind, since: datetime | None) -> list[str]:
     """List the present jobs whose status or definition moved after an observation (None: all that are), by uid."""
     moved = (

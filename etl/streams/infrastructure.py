@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from sqlalchemy import Connection
 
 from etl.errors import IncompleteList, SourceError
 from etl.extract.versions import VERSIONS
+from etl.load.cursors import read_cursor, write_cursor
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
 from etl.load.ledger import Counts, StreamResult
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
@@ -22,6 +24,8 @@ from etl.transform.infrastructure import STREAM_OF_ENTITY, read_entity
 from etl.transform.records import Entity, EntityRecord, Rejection
 from etl.warehouse.engine import reading
 
+# So long organizations are read without what the proxies know, after asking for it failed or took too long.
+_PLAIN_FOR = timedelta(days=1)
 # What refers comes after what it refers to, so that a change is told with names.
 _ENTITIES: Mapping[str, tuple[Entity, ...]] = {
     "organizations": ("organization",),
@@ -35,6 +39,9 @@ class Source(Protocol):
 
     @property
     def version(self) -> int: ...
+
+    avoids_extended_view: bool
+
     def listing(self, stream: str) -> Iterator[Sequence[Any]]: ...
 
 
@@ -77,6 +84,9 @@ def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[s
     A stream is written in one transaction that begins when its lists are read. One that cannot be read is failed
     (partial where some of its lists could), and the run goes on.
     """
+    if "organizations" in streams and VERSIONS[source.version].has_extended_view:
+        source.avoids_extended_view = _was_too_slow(sync_run)
+    is_known_slow = source.avoids_extended_view
     for stream, entities in _ENTITIES.items():
         if stream not in streams:
             continue
@@ -92,6 +102,8 @@ def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[s
             else:
                 _find_removed(sync_run, listing)
                 listings.append(listing)
+        if stream == "organizations" and listings and source.avoids_extended_view and not is_known_slow:
+            sync_run.write(partial(_remember_too_slow, sync_run=sync_run))
         if listings:
             whole = Reading(stream=stream)
             for problem in (refusal, *(each.problem for each in listings)):
@@ -102,6 +114,20 @@ def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[s
             sync_run.finish(load)
         elif refusal:
             sync_run.fail(stream, refusal)
+
+
+def _was_too_slow(sync_run: SyncRun) -> bool:
+    """Tell whether the extended view of organizations failed within the last day."""
+    with reading(sync_run.engine) as connection:
+        cursor = read_cursor(connection, sync_run.server_id, "organizations") or {}
+    until = cursor.get("plain_until")
+    return until is not None and sync_run.clock() < datetime.fromisoformat(until)
+
+
+def _remember_too_slow(connection: Connection, sync_run: SyncRun) -> None:
+    now = sync_run.clock()
+    cursor = {"plain_until": now + _PLAIN_FOR}
+    write_cursor(connection, sync_run.server_id, "organizations", cursor, now)
 
 
 def _read(source: Source, entity: Entity) -> _Listing:

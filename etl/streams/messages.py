@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from etl.errors import IncompleteList, NotFound, SourceError
+from etl.errors import IncompleteList, NotFound, SourceError, is_missing
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
 from etl.load.bulk import batches
@@ -50,7 +50,7 @@ def sync_messages(
         due = due_logs(connection, sync_run.server_id, VERSIONS[source.version].kinds, limit)
 
     read: list[str] = []
-    missing: dict[str, NotFound] = {}
+    missing: dict[str, SourceError] = {}
     shortage: IncompleteList | None = None
     lines, problem = 0, None
     for batch in batches(fetch_concurrently(partial(_fetch, source), list(due), at_once), _LOGS_A_TRANSACTION):
@@ -59,10 +59,11 @@ def sync_messages(
             try:
                 logs[uid], missed = answer.result()
                 shortage = shortage or missed
-            except NotFound as error:
-                missing[uid] = error
             except SourceError as error:
-                problem = problem or error
+                if is_missing(error):
+                    missing[uid] = error
+                else:
+                    problem = problem or error
         lines += sync_run.write(partial(_write, {due[uid]: log for uid, log in logs.items()}))
         read += logs
         if progress:
@@ -106,12 +107,12 @@ def _write(logs: Mapping[int, Sequence[Message]], connection: Connection) -> int
 
 
 def _why_missing(
-    source: Source, missing: Mapping[str, NotFound], read: Sequence[str], at_once: int
+    source: Source, missing: Mapping[str, SourceError], read: Sequence[str], at_once: int
 ) -> SourceError | None:
-    """Return None if logs that were answered with 404 are forgotten, else why they cannot be read.
+    """Return None if logs that are not there are forgotten, else why they cannot be read.
 
-    404 = forgotten, if another log still answers afterwards. Where there is none, the sessions have to be gone, too,
-    and their list has to answer: an account without the right to see a resource may get 404.
+    They are forgotten if another log still answers afterwards. Where there is none, the sessions have to be gone, too,
+    in the API's own words, and their list has to answer: an account without the right to see a resource may get 404.
     """
     try:
         if read:

@@ -6,7 +6,7 @@ listing was whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,11 +15,19 @@ from typing import Any
 from sqlalchemy import Connection
 
 from etl.derive.horizon import Zones
-from etl.errors import IncompleteList, NotFound, SourceError
+from etl.errors import IncompleteList, NotFound, SourceError, is_missing
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
 from etl.load.cursors import read_cursor
-from etl.load.sessions import copy_uids, forget_sessions, has_lost_jobs, moved_jobs, running_jobs, unfinished_sessions
+from etl.load.sessions import (
+    copy_uids,
+    forget_sessions,
+    has_lost_jobs,
+    moved_jobs,
+    newest_sessions,
+    running_jobs,
+    unfinished_sessions,
+)
 from etl.run import SyncRun
 from etl.streams.job_sessions import find_owners, known_since, read_owed
 from etl.streams.reading import Progress, confirm_removed, until_whole
@@ -34,6 +42,7 @@ _SLICE = timedelta(days=14)
 _WHOLE_LIST_EVERY = timedelta(days=1)
 # v6 and v7 list what runs only with all that its job ever ran: not worth it for a run that is about to end.
 _SHORT_RUN = timedelta(minutes=10)
+_WITNESSES = 3  # so many sessions are asked whether paths of single sessions are answered at all
 _WORST_CLOCK = timedelta(days=1)
 
 
@@ -140,8 +149,11 @@ def _read_running(sessions: SessionReading, begun: datetime) -> None:
     with reading(sessions.sync_run.engine) as connection:
         running = running_jobs(connection, sessions.sync_run.server_id, begun - _SHORT_RUN)
     for uid in running:
-        with suppress(NotFound):
+        try:
             until_whole(partial(sessions.load_of_job, uid))
+        except SourceError as error:
+            if not is_missing(error):
+                raise
 
 
 def _read_by_jobs(
@@ -166,7 +178,9 @@ def _read_by_jobs(
         for uid, answer in fetch_concurrently(partial(fetch_of_job, sessions.source), moved, at_once):
             try:
                 documents, shortage = answer.result()
-            except NotFound:
+            except SourceError as error:
+                if not is_missing(error):
+                    raise
                 is_due = True
             else:
                 sessions.load(documents, job_uid=uid)
@@ -181,21 +195,44 @@ def _read_by_jobs(
 
 
 def _ask_for(sessions: SessionReading, uids: Sequence[str], at_once: int) -> None:
-    """Load sessions by id; a 404 that is confirmed means that the server has forgotten the session."""
-    forgotten: list[str] = []
+    """Load sessions by id; one that is not there was forgotten by the server, if that is confirmed."""
+    missing: dict[str, SourceError] = {}
+    answered: list[str] = []
 
     def answers() -> Iterator[bytes]:
         for uid, answer in fetch_concurrently(partial(sessions.source.document, STREAM), uids, at_once):
             try:
-                yield answer.result()
-            except NotFound:
-                forgotten.append(uid)
+                document = answer.result()
+            except SourceError as error:
+                if not is_missing(error):
+                    raise
+                missing[uid] = error
+            else:
+                answered.append(uid)
+                yield document
 
     sessions.load(answers())
-    if forgotten and (problem := confirm_removed(sessions.source, STREAM)):
+    if missing and (problem := confirm_removed(sessions.source, STREAM)):
         raise problem
-    if forgotten:
-        sessions.sync_run.write(partial(_forget, sessions.sync_run, forgotten))
+    vague = {uid: error for uid, error in missing.items() if not isinstance(error, NotFound)}
+    if vague and not _has_witness(sessions, answered, missing):
+        for uid, error in vague.items():
+            sessions.note_problem(error)
+            del missing[uid]
+    if missing:
+        sessions.sync_run.write(partial(_forget, sessions.sync_run, sorted(missing)))
+
+
+def _has_witness(sessions: SessionReading, answered: Sequence[str], missing: Collection[str]) -> bool:
+    """Tell whether any session answers by id right now: of those that were asked for, else the newest that ended."""
+    with reading(sessions.sync_run.engine) as connection:
+        newest = newest_sessions(connection, sessions.sync_run.server_id, _WITNESSES)
+    for uid in [*answered[-1:], *newest]:
+        if uid not in missing:
+            with suppress(SourceError):
+                sessions.source.document(STREAM, uid)
+                return True
+    return False
 
 
 def _forget(sync_run: SyncRun, uids: Sequence[str], connection: Connection) -> None:

@@ -18,6 +18,7 @@ from etl.errors import (
     ServerFailed,
     Unreachable,
     VersionNotServed,
+    is_missing,
 )
 from etl.extract.client import ServiceInstance, Vb365Client
 from etl.extract.documents import Document
@@ -428,7 +429,8 @@ def test_a_job_that_is_gone(version: str, server: SimulatedServer, connect: Conn
         (403, b'{"message":"Denied."}', AccessDenied),
         (403, b"<html>", AccessDenied),
         (400, b'{"message":"No such id."}', BadResponse),
-        (410, b'{"message":"Gone."}', BadResponse),
+        (410, b'{"message":"Gone."}', NotFound),
+        (410, b"", BadResponse),
         (204, b"", BadResponse),
         (500, b'{"message":"Boom."}', ServerFailed),
         (429, b"", ServerFailed),
@@ -448,6 +450,7 @@ def test_what_is_no_job(
     with pytest.raises(error) as caught:
         client.document("jobs", "x")
     assert type(caught.value) is error
+    assert is_missing(caught.value) == (status in (404, 410))
 
 
 def test_single_jobs_from_many_threads(connect: Connect) -> None:

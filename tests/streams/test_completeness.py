@@ -212,7 +212,6 @@ UNCLEAR_ANSWERS: dict[str, tuple[Callable[[Faults, str], object], str, str]] = {
     "500": (lambda faults, path: faults.status(path, 500, times=None), "ServerFailed", "answered with 500"),
     "429": (lambda faults, path: faults.status(path, 429, times=None), "ServerFailed", "answered with 429"),
     "web page": (lambda faults, path: faults.html(path, times=None), "BadResponse", "<!DOCTYPE html>"),
-    "web page, 404": (lambda faults, path: faults.html(path, status=404, times=None), "BadResponse", "with 404"),
     "too late": (
         lambda faults, path: faults.slow(path, 0.6, times=None),
         "Unreachable",
