@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from httpx import Auth as Auth
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from etl.config import ServerSettings, SyncSettings
 
 REDIRECTS_AT_MOST = 5
+_MEBIBYTE = 1024 * 1024
+LONGEST_ANSWER = 64 * _MEBIBYTE  # a page of 10,000 jobs has about 20
+_LONGEST_OTHER = _MEBIBYTE
 # A link like "v8/Jobs?offset=30", meant from the root of the API.
 _ROOTLESS = re.compile(r"(?:[^/?#:]+/)*v[0-9]+/", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -80,6 +83,10 @@ def _read(response: Response) -> None:
     response.read()
 
 
+class _TooLong(httpx.DecodingError):
+    """An answer is longer than any of the API's may be."""
+
+
 class _CountedStream(httpx.SyncByteStream):
     def __init__(self, stream: httpx.SyncByteStream, traffic: Traffic) -> None:
         self._stream, self._traffic = stream, traffic
@@ -91,6 +98,39 @@ class _CountedStream(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._stream.close()
+
+
+class _LimitedStream(httpx.SyncByteStream):
+    """A body, decoded, that ends with an error behind so many bytes: little that is sent may be much decoded."""
+
+    def __init__(self, encoded: Response, longest: int) -> None:
+        self._encoded, self._longest = encoded, longest
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self._longest
+        for chunk in self._encoded.iter_bytes():
+            left -= len(chunk)
+            if left < 0:
+                raise _TooLong(f"an answer of more than {self._longest // _MEBIBYTE} MiB")
+            yield chunk
+
+    def close(self) -> None:
+        self._encoded.close()
+
+
+def _limited(request: Request, response: Response) -> Response:
+    """Hold an answer to the limit of its request; an error, or the answer to a form, is never long."""
+    is_list = response.status_code == 200 and request.method == "GET"
+    longest = request.extensions.get("longest", LONGEST_ANSWER) if is_list else _LONGEST_OTHER
+    if longest is None:
+        return response
+    headers = httpx.Headers(response.headers)
+    headers.pop("content-encoding", None)
+    response.request = request
+    extensions = response.extensions
+    return Response(
+        response.status_code, headers=headers, stream=_LimitedStream(response, longest), extensions=extensions
+    )
 
 
 class _Wire(httpx.BaseTransport):
@@ -109,7 +149,7 @@ class _Wire(httpx.BaseTransport):
         self._traffic.dated(response.headers.get("date"))
         assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - httpx: a sync transport's is
         response.stream = _CountedStream(response.stream, self._traffic)
-        return response
+        return _limited(request, response)
 
     def _open(self) -> httpx.HTTPTransport:
         with self._lock:
@@ -218,12 +258,14 @@ class Connection:
         ``once``: nothing is repeated.
         """
         url = self.resolve(href)
-        retries = {"retry": what_may_be_repeated(RetryPolicy(repeats=0) if once else self._policy, whole=whole)}
+        policy = RetryPolicy(repeats=0) if once else self._policy
+        extensions: dict[str, Any] = {"retry": what_may_be_repeated(policy, whole=whole)}
+        extensions["longest"] = LONGEST_ANSWER if whole else None
         with self._explained():
             for _ in range(1 + REDIRECTS_AT_MOST):
                 # httpx's own ``params`` would drop the link's query.
                 target = httpx.URL(url).copy_merge_params(query) if query else url
-                request = self._client.build_request("GET", target, extensions=retries)
+                request = self._client.build_request("GET", target, extensions=extensions)
                 response = self._client.send(request, auth=auth, stream=True)
                 try:
                     if not response.has_redirect_location:
@@ -294,6 +336,8 @@ class Connection:
             return self._unreachable("the connection was closed without an answer", "check the port, then try again")
         if isinstance(error, httpx.RemoteProtocolError) and str(error).startswith("peer closed"):
             return self._unreachable("the connection was closed in the middle of an answer", "try again")
+        if isinstance(error, _TooLong):
+            return BadResponse(str(error), where=self.where, hint="check that the url is that of the VB365 REST API")
         if isinstance(error, httpx.LocalProtocolError):
             return self._unreachable(f"the request could not be sent: {error}", "")
         hint = "check that the url is that of the VB365 REST API"

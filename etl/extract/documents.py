@@ -14,9 +14,12 @@ Document = bytes | Raw
 """One undecoded document. A Raw keeps the whole body alive that it was cut from: keep ``bytes(raw)``, not the Raw."""
 
 CHUNK = 1024 * 1024
-LONGEST_DOCUMENT = 16 * 1024 * 1024
+LONGEST_DOCUMENT = 4 * 1024 * 1024
+MOST_SPACE = 1024 * 1024  # before, between and behind the documents of an array
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SPACE = b" \t\r\n"
+
+_TOO_MUCH_SPACE = f"more than {MOST_SPACE} bytes of white space"
 
 # A candidate that is no boundary costs a vain decode of the buffer: after so many the scanner is the cheaper way.
 _TRIES = 12
@@ -74,6 +77,8 @@ def open_body(chunks: Iterable[bytes]) -> Opening:
     start, coming = b"", iter(chunks)
     for chunk in coming:
         start += chunk
+        if len(start) - len(chunk) > MOST_SPACE:
+            raise Malformed(_TOO_MUCH_SPACE)
         bracket = start.removeprefix(BYTE_ORDER_MARK).lstrip(SPACE)[:1]
         if bracket and not BYTE_ORDER_MARK.startswith(start):
             return Opening(bracket, start, chain((start,), coming))
@@ -138,9 +143,17 @@ def cut_array(
             yield documents
         if len(rest) > longest:
             raise Malformed(f"a document longer than {longest} bytes")
+        if len(rest) > MOST_SPACE and _longest_space(rest) > MOST_SPACE:
+            raise Malformed(_TOO_MUCH_SPACE)
         pending, size = [rest], len(rest)
         enough = size + max(size, chunk_size)  # so that a long document is scanned a few times, not once a chunk
     yield _cut_end(b"".join(pending))
+
+
+def _longest_space(rest: bytes) -> int:
+    """Measure the space at the beginning and at the end of what is left of an array, behind its bracket."""
+    inside = rest[1:]
+    return max(len(inside) - len(inside.lstrip(SPACE)), len(inside) - len(inside.rstrip(SPACE)))
 
 
 def cut_one(body: bytes) -> bytes:

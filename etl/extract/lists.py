@@ -74,7 +74,8 @@ class Lists:
         if response.status_code != 200:
             response.read()
             raise refusal(response, self._connection.where)
-        opening = open_body(chunks)
+        with judged(response, b"", self._connection.where):
+            opening = open_body(chunks)
         if opening.bracket not in (b"[", b"{"):
             raise not_as_promised(response, "no JSON list", opening.start, self._connection.where)
         return opening
