@@ -79,7 +79,7 @@ class AccessDenied(SourceError):
 
 
 class NotFound(SourceError):
-    """404 with the API's own JSON error: the object is not there."""
+    """404 or 410 with the API's own JSON error: the object is not there."""
 
 
 class ServerFailed(SourceError):
@@ -91,7 +91,12 @@ class ForeignOrigin(SourceError):
 
 
 class BadResponse(SourceError):
-    """An answer that is not what the API promises: HTML, cut off, not JSON, an unexpected status."""
+    """An answer that is not what the API promises: HTML, cut off, not JSON, an unexpected status.
+
+    ``missing_status`` is the status that says "not there" (404, 410) where the API's JSON error is not with it.
+    """
+
+    missing_status: int | None = None
 
 
 class ClocksDisagree(SourceError):
@@ -106,6 +111,12 @@ class DocumentRejected(SourceError):
 
 class PagesShifted(SourceError):
     """The pages of a list moved while they were read, twice in a row."""
+
+    exit_code = 3
+
+
+class IncompleteList(SourceError):
+    """A list ended before it had shown as many items as it announced."""
 
     exit_code = 3
 
@@ -146,6 +157,11 @@ class Locked(Vb365EtlError):
     """Another process works on the same server or database just now."""
 
     exit_code = 5
+
+
+def is_missing(error: Exception) -> bool:
+    """Tell whether an error says that something is not there, be it clear (NotFound) or not."""
+    return isinstance(error, NotFound) or (isinstance(error, BadResponse) and error.missing_status is not None)
 
 
 def worst(codes: list[int]) -> int:

@@ -37,6 +37,7 @@ from etl.streams.jobs import (
 )
 from etl.streams.messages import sync_messages
 from etl.streams.reading import Progress
+from etl.streams.session_reading import STREAM as SESSIONS
 from etl.warehouse.engine import reading
 
 __all__ = ["SyncOptions", "SyncResult", "load_file", "rebuild", "retry_rejected", "sync"]
@@ -173,7 +174,7 @@ def _ask_again(
         open_sync_run(engine, server_id, name, clock, options.triggered_by, traffic=client.traffic) as sync_run,
     ):
         ask_for_rejected_jobs(sync_run, client, rejections, at_once=at_once)
-        asked = [each for each in rejections if each.stream == sessions.STREAM and not each.is_keyed_by_digest]
+        asked = [each for each in rejections if each.stream == SESSIONS and not each.is_keyed_by_digest]
         if asked:
             uids = [each.document_uid for each in asked]
             sessions.ask_for_sessions(sync_run, client, zones, uids, at_once=at_once)

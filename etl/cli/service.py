@@ -55,6 +55,10 @@ def simulate(
     history: Annotated[
         str, typer.Option(metavar="TIME", help="How long the jobs have run already, such as 12h or 30d.")
     ] = "0d",
+    odd: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HABIT", help="What servers in the field do, such as no-next; can be repeated."),
+    ] = None,
 ) -> None:
     """Serve a simulated VB365 server, with every version of its API, on this machine only, until Ctrl+C."""
     open_log(context)
@@ -67,6 +71,8 @@ def simulate(
         raise UsageError(f"--history {history}: {error}") from None
     if lasted > _LONGEST_HISTORY:
         raise UsageError(f"--history {history}: at most {_LONGEST_HISTORY.days}d")
+    if unknown := [each for each in odd or () if each not in simulator.ODDITIES]:
+        raise UsageError(f"--odd {unknown[0]}: it is none of {', '.join(simulator.ODDITIES)}")
     if copy_jobs > jobs:
         raise UsageError("there cannot be more copy jobs than backup jobs")
     try:
@@ -78,6 +84,7 @@ def simulate(
             tls=tls,
             speed=speed,
             history=lasted,
+            oddities=odd or (),
             say=typer.echo,
         )
     except OSError as error:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.cli.options import Config, Json, open_database, open_settings, warn_of_views
-from etl.cli.output import print_json, print_table
+from etl.cli.output import print_json, print_table, printable
 from etl.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from etl.report.queries import Row
     from etl.report.status import Alarm
 
 _COLUMNS = (
@@ -39,7 +42,8 @@ def status(
     alarm = _alarm(fail_on) if fail_on is not None else None
     settings = open_settings(context, config)
     engine = open_database(settings)
-    rows = report.status(engine)
+    hidden = report.out_of_sight(engine)
+    rows = [_with_sight(row, hidden) for row in report.status(engine)]
     warn_of_views(engine)
     found = report.alarms(rows, alarm, datetime.now(UTC)) if alarm else []
     reasons = {row["job_id"]: row["reasons"] for row in found}
@@ -48,6 +52,11 @@ def status(
     else:
         zone = settings.reporting_zone
         print_table(f"{len(rows)} jobs", _COLUMNS, [_shown(row) for row in rows], zone)
+        for row in rows:
+            if since := row.get("out_of_sight_since"):
+                at = f"{since.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key})"
+                what = printable(f"{row['server_name']}: {row['job_name']} is out of sight since {at}")
+                typer.echo(f"{what}: the account may not read it (403), and what is known of it stands still")
         for server, left in report.unrevised(engine).items():
             what = f"{server}: the rules have changed, the facts of {left} jobs are still those of the rules before"
             typer.echo(f"{what}; the next passes derive them anew, or at once: vb365-etl db rebuild")
@@ -63,6 +72,11 @@ def status(
 def _shown(row: dict[str, object]) -> dict[str, object]:
     seconds = row["seconds_since_success"]
     return {**row, "age": _in_words(seconds) if isinstance(seconds, int) else None}
+
+
+def _with_sight(row: Row, hidden: Mapping[tuple[str, str], datetime]) -> Row:
+    since = hidden.get((row["server_name"], row["job_uid"]))
+    return {**row, "out_of_sight_since": since} if since else row
 
 
 def _in_words(seconds: int) -> str:

@@ -11,6 +11,9 @@ from etl.errors import AccessDenied, BadResponse, NotFound, ServerFailed, Source
 from etl.extract.connection import Response
 from etl.extract.documents import Malformed, json_object, pick
 
+# What a server answers in place of a resource that this version of the API does not have: 404, and what ASP.NET says.
+NOT_SERVED = (400, 404, 405, 410, 501)
+_GONE = (404, 410)
 _EXCERPT = 80
 _NAMED_SECRET = re.compile(
     r'("?[\w.-]*(?:password|secret|token|assertion|authorization)[\w.-]*"?\s*[:=]\s*)("(?:[^"\\]|\\.)*"?|[^\s,;&}]+)',
@@ -38,13 +41,15 @@ def refusal(response: Response, where: str) -> SourceError:
     if status == 403:
         hint = "give the account a role in VB365 that may read this"
         return AccessDenied(what, where=where, hint=hint)
-    # Only the API's own document counts: a proxy's 404 page must never let a job look deleted.
-    if status == 404 and isinstance(pick(json_object(response.content) or {}, "message"), str):
+    # Only the API's own document is clear: a proxy's 404 page must never let a job look deleted.
+    if status in _GONE and isinstance(pick(json_object(response.content) or {}, "message"), str):
         return NotFound(what, where=where, hint="vb365-etl check tells what the server serves to this account")
     if status == 429 or status >= 500:
         hint = "the server is overloaded or in trouble: see its own log, then try again"
         return ServerFailed(what, where=where, hint=hint)
-    return BadResponse(what, where=where, hint="check that the url is that of the VB365 REST API, not of a proxy")
+    bad = BadResponse(what, where=where, hint="check that the url is that of the VB365 REST API, not of a proxy")
+    bad.missing_status = status if status in _GONE else None
+    return bad
 
 
 def expect_200(response: Response, where: str) -> None:

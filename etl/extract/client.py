@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
-from etl.errors import BadResponse, ConfigurationError, ServerFailed, VersionNotServed
-from etl.extract.answers import expect_200, judged, not_as_promised, refusal
+from etl import log
+from etl.errors import BadResponse, ConfigurationError, IncompleteList, SourceError, VersionNotServed, is_missing
+from etl.extract.answers import NOT_SERVED, expect_200, judged, not_as_promised, refusal
 from etl.extract.auth import BearerAuth
 from etl.extract.connection import Connection, RetryPolicy
 from etl.extract.documents import Document, Malformed, cut_one, json_object, pick
@@ -20,6 +21,8 @@ from etl.transform.uids import uid_in
 
 if TYPE_CHECKING:
     from etl.config import ServerSettings, SyncSettings
+
+logger = log.get_logger(__name__)
 
 _READ_AHEAD = ("jobs", "copy_jobs")
 _OVERLAP = 10  # items that two pages of sessions share: the server drops old sessions at any time
@@ -41,7 +44,9 @@ class Vb365Client:
         self.traffic = connection.traffic
         self._lists = Lists(connection, auth)
         self._page_size = page_size
-        self._log: str | None = None  # what this server calls a session's log, once one was read
+        self._log: str | None = None  # where this server keeps the log of a session, {} being its id, once one was read
+        self.avoids_extended_view = False
+        """Organizations are read without what their proxies know: asked for it, the server failed or was too slow."""
         self.service_instance = self._read_service_instance()
 
     @classmethod
@@ -70,7 +75,7 @@ class Vb365Client:
                 with connection.stream(version.path("Jobs"), auth=None) as response:
                     if response.status_code in (200, 401, 403):
                         return True
-                    if response.status_code == 404:
+                    if response.status_code in NOT_SERVED:
                         return False
                     response.read()
                     raise connection.wants_https() or refusal(response, connection.where)
@@ -107,7 +112,7 @@ class Vb365Client:
     def document(self, stream: str, uid: str) -> bytes:
         """GET one document of a list by its id.
 
-        Raises NotFound only for a 404 that is the API's own, else the fitting SourceError.
+        Raises NotFound only for a 404 or 410 that is the API's own, else the fitting SourceError.
         """
         self._check_id(uid)
         response = self._connection.get(f"{self._path(stream)}/{quote(uid, safe='')}", auth=self._auth)
@@ -120,12 +125,17 @@ class Vb365Client:
         return document
 
     def sessions(
-        self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None
+        self,
+        lower: datetime | None = None,
+        upper: datetime | None = None,
+        *,
+        status: str | None = None,
+        kind: str | None = None,
     ) -> Iterator[Sequence[Document]]:
         """Yield all sessions like ``listing()``, of any order; what the version cannot filter by is left out.
 
         ``lower`` and ``upper`` (aware) bound the end of a session; the vendor's text says its creation, and of a
-        running one nothing. A session may come twice. PagesShifted at the end: one may have been skipped.
+        running one nothing. A session may come twice. PagesShifted, IncompleteList at the end: one may be missing.
         """
         query: dict[str, int | str] = {}
         if lower is not None and self._version.session_bounds != "none":
@@ -134,25 +144,63 @@ class Vb365Client:
             query["endTimeUpperBound"] = _in_utc(upper)
         if status is not None and self._version.has_status_filter:
             query["status"] = status
-        return read_ahead(self._listing("sessions", query, overlap=_OVERLAP))
+        if kind is not None and len(self._version.kinds) > 1:
+            query["jobType"] = kind.capitalize()
+        return read_ahead(self._listing("sessions", query, overlap=_OVERLAP, is_filtered=bool(query)))
 
     def sessions_of_job(self, uid: str) -> Iterator[Sequence[Document]]:
         """Yield the sessions of one job like ``sessions()``, without a thread of its own."""
         self._check_id(uid)
         if not self._version.has_sessions_below_jobs:
-            return self._listing("sessions", {"jobId": uid}, overlap=_OVERLAP)
+            return self._listing("sessions", {"jobId": uid}, overlap=_OVERLAP, is_filtered=True)
         path = f"{self._path('jobs')}/{quote(uid, safe='')}/JobSessions"
-        return self._lists.read(path, limit=self._limit("sessions"), overlap=_OVERLAP)
+        return self._lists.read(path, stream="sessions", limit=self._limit("sessions"), overlap=_OVERLAP)
 
     def session_log(self, uid: str) -> Iterator[Sequence[Document]]:
-        """Yield what one session logged, in its order. NotFound when iterated: there is no such session any more."""
+        """Yield what one session logged, in its order; what it is called is learned from the first that is read.
+
+        When iterated, NotFound or BadResponse with a ``missing_status``: there is no such session any more.
+        """
         self._check_id(uid)
+        missing: SourceError | None = None
+        for path in self._log_paths(uid):
+            limit = None if path.lower().endswith("/log") else self._page_size
+            is_there = False
+            try:
+                for batch in self._lists.read(path, stream="messages", limit=limit):
+                    is_there, self._log = True, _with_any_id(path, uid)
+                    yield batch
+            except SourceError as error:
+                if is_there or not is_missing(error):
+                    raise
+                missing = missing or error
+            else:
+                return
+        if missing:
+            raise missing
+
+    def _log_paths(self, uid: str) -> Iterator[str]:
+        """Yield where the log of a session may be: as the last one was, by its own link, by the known names."""
         below = f"{self._path('sessions')}/{quote(uid, safe='')}"
-        *likelier, last = (self._log,) if self._log else self._version.logs
-        name = next((each for each in likelier if not self._is_missing(f"{below}/{each}")), last)
-        for batch in self._lists.read(f"{below}/{name}", limit=None if name == "Log" else self._page_size):
-            self._log = name
-            yield batch
+        tried = set()
+        if self._log:
+            tried.add(self._log.format(quote(uid, safe="")).lower())
+            yield self._log.format(quote(uid, safe=""))
+        linked = self._log_link(uid)
+        for path in ([linked] if linked else []) + [f"{below}/{name}" for name in self._version.logs]:
+            if path.lower() not in tried:
+                tried.add(path.lower())
+                yield path
+
+    def _log_link(self, uid: str) -> str | None:
+        """Ask a session where its log is; None where it does not tell, or may not be read itself."""
+        try:
+            links = pick(json_object(self.document("sessions", uid)) or {}, "_links")
+        except SourceError:
+            return None
+        link = pick(links, "log") if isinstance(links, dict) else None
+        href = pick(link, "href") if isinstance(link, dict) else None
+        return self._connection.path_of(href) if isinstance(href, str) and href else None
 
     def assert_served(self, stream: str) -> None:
         """Make sure that a list ("jobs", "sessions", ..) answers 200 right now; raises the SourceError if not."""
@@ -188,34 +236,47 @@ class Vb365Client:
         is_paged = self._version.has_paged_sessions if stream == "sessions" else self._version.is_paged
         return self._page_size if is_paged else None
 
-    def _listing(self, stream: str, query: Query | None = None, *, overlap: int = 0) -> Batches:
-        return self._lists.read(self._path(stream), limit=self._limit(stream), query=query, overlap=overlap)
+    def _listing(
+        self,
+        stream: str,
+        query: Query | None = None,
+        *,
+        overlap: int = 0,
+        is_filtered: bool = False,
+        once: bool = False,
+    ) -> Batches:
+        path, limit = self._path(stream), self._limit(stream)
+        return self._lists.read(
+            path, stream=stream, limit=limit, query=query, overlap=overlap, is_filtered=is_filtered, once=once
+        )
 
     def _organizations(self) -> Iterator[Sequence[Document]]:
-        """Yield all organizations; with what the server learns from its proxies, where it can reach them."""
-        batches = self._listing("organizations", {"extendedView": "true"} if self._version.has_extended_view else None)
-        try:
-            first: Sequence[Document] = next(batches, ())
-        except (ServerFailed, BadResponse):
-            if not self._version.has_extended_view:
-                raise
-            batches, first = self._listing("organizations"), ()
-        if first:
-            yield first
-        yield from batches
-
-    def _is_missing(self, path: str) -> bool:
-        with self._connection.stream(path, auth=self._auth, query={"limit": 1}) as response:
-            return response.status_code == 404
+        """Yield all organizations; with what the server learns from its proxies, where it can reach them in time."""
+        if self._version.has_extended_view and not self.avoids_extended_view:
+            batches: list[Sequence[Document]] = []
+            shortage: IncompleteList | None = None
+            try:
+                batches += self._listing("organizations", {"extendedView": "true"}, once=True)
+            except IncompleteList as error:
+                shortage = error
+            except SourceError as error:
+                self.avoids_extended_view = True
+                logger.warning("organizations are read without their backups", reason=str(error))
+            if not self.avoids_extended_view:
+                yield from batches
+                if shortage:
+                    raise shortage
+                return
+        yield from self._listing("organizations")
 
     def _check_id(self, uid: str) -> None:
         if not uid.strip("."):  # "", "." and ".." would lead to another resource
             raise BadResponse(f"{uid!r} is not the id of a job or session", where=self._connection.where)
 
     def _read_service_instance(self) -> ServiceInstance | None:
-        """Ask who the server is, with the first token; None where the version or the account cannot tell (403, 404)."""
+        """Ask who the server is, with the first token; None where the version or the account cannot tell."""
         response = self._connection.get(self._version.path("ServiceInstance"), auth=self._auth)
-        if response.status_code in (403, 404):
+        if response.status_code in (403, *NOT_SERVED):
             return None
         expect_200(response, self._connection.where)
         instance = json_object(response.content)
@@ -226,6 +287,12 @@ class Vb365Client:
         if identity is None:
             return None
         return ServiceInstance(identity, product_version if isinstance(product_version, str) else None)
+
+
+def _with_any_id(path: str, uid: str) -> str | None:
+    """Return the path with ``{}`` in place of the id; None where that is not in it."""
+    before, found, after = path.replace("{", "{{").replace("}", "}}").partition(quote(uid, safe=""))
+    return f"{before}{{}}{after}" if found else None
 
 
 def _in_utc(at: datetime) -> str:

@@ -6,13 +6,14 @@ No other file imports httpx.
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from httpx import Auth as Auth
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from etl.config import ServerSettings, SyncSettings
 
 REDIRECTS_AT_MOST = 5
+_MEBIBYTE = 1024 * 1024
+LONGEST_ANSWER = 64 * _MEBIBYTE  # a page of 10,000 jobs has about 20
+_LONGEST_OTHER = _MEBIBYTE
+# A link like "v8/Jobs?offset=30", meant from the root of the API.
+_ROOTLESS = re.compile(r"(?:[^/?#:]+/)*v[0-9]+/", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -77,6 +83,10 @@ def _read(response: Response) -> None:
     response.read()
 
 
+class _TooLong(httpx.DecodingError):
+    """An answer is longer than any of the API's may be."""
+
+
 class _CountedStream(httpx.SyncByteStream):
     def __init__(self, stream: httpx.SyncByteStream, traffic: Traffic) -> None:
         self._stream, self._traffic = stream, traffic
@@ -88,6 +98,39 @@ class _CountedStream(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._stream.close()
+
+
+class _LimitedStream(httpx.SyncByteStream):
+    """A body, decoded, that ends with an error behind so many bytes: little that is sent may be much decoded."""
+
+    def __init__(self, encoded: Response, longest: int) -> None:
+        self._encoded, self._longest = encoded, longest
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self._longest
+        for chunk in self._encoded.iter_bytes():
+            left -= len(chunk)
+            if left < 0:
+                raise _TooLong(f"an answer of more than {self._longest // _MEBIBYTE} MiB")
+            yield chunk
+
+    def close(self) -> None:
+        self._encoded.close()
+
+
+def _limited(request: Request, response: Response) -> Response:
+    """Hold an answer to the limit of its request; an error, or the answer to a form, is never long."""
+    is_list = response.status_code == 200 and request.method == "GET"
+    longest = request.extensions.get("longest", LONGEST_ANSWER) if is_list else _LONGEST_OTHER
+    if longest is None:
+        return response
+    headers = httpx.Headers(response.headers)
+    headers.pop("content-encoding", None)
+    response.request = request
+    extensions = response.extensions
+    return Response(
+        response.status_code, headers=headers, stream=_LimitedStream(response, longest), extensions=extensions
+    )
 
 
 class _Wire(httpx.BaseTransport):
@@ -106,7 +149,7 @@ class _Wire(httpx.BaseTransport):
         self._traffic.dated(response.headers.get("date"))
         assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - httpx: a sync transport's is
         response.stream = _CountedStream(response.stream, self._traffic)
-        return response
+        return _limited(request, response)
 
     def _open(self) -> httpx.HTTPTransport:
         with self._lock:
@@ -164,35 +207,65 @@ class Connection:
         A path from the root that lacks the configured base path gets it: a server behind a proxy does not know it.
         Raises ForeignOrigin, BadResponse.
         """
-        try:
-            url = (answer.url if answer else self._base).join(href)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise BadResponse(f"sent a link that is none: {log.redact(href)[:200]!r}", where=self.where) from error
+        url = self._joined(href, answer)
         if _origin(url) != _origin(self._base):
             raise ForeignOrigin(
                 f"a link or redirect leads to {url.scheme}://{url.host}:{_origin(url)[2]}; not followed",
                 where=self.where,
                 hint="if that is the same server, use that address as the url",
             )
+        return self._here(url)
+
+    def resolve_here(self, href: str, answer: Response | None = None) -> str:
+        """Return the URL on the configured origin that a link means (of an answer): its path and query count.
+
+        A server behind a proxy or a forwarded port names itself by an address that may lead elsewhere, or nowhere.
+        Raises BadResponse.
+        """
+        url = self._joined(f"/{href}" if _ROOTLESS.match(href) else href, answer)
+        if url.scheme not in _DEFAULT_PORTS:
+            raise BadResponse(f"sent a link that is none: {log.redact(href)[:200]!r}", where=self.where)
+        return self._here(url)
+
+    def path_of(self, href: str) -> str:
+        """Return the path and query that a link means; resolved again, it leads to the configured origin."""
+        return httpx.URL(self.resolve_here(href)).raw_path.decode("ascii")
+
+    def _joined(self, href: str, answer: Response | None) -> httpx.URL:
+        try:
+            return (answer.url if answer else self._base).join(href)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise BadResponse(f"sent a link that is none: {log.redact(href)[:200]!r}", where=self.where) from error
+
+    def _here(self, url: httpx.URL) -> str:
         base = self._base.raw_path.rstrip(b"/")
         path = url.raw_path if url.raw_path.startswith(base + b"/") else base + url.raw_path
         return str(self._base.copy_with(raw_path=path))
 
     @contextmanager
     def stream(
-        self, href: str, *, auth: Auth | None, query: Mapping[str, int | str] | None = None, whole: bool = False
+        self,
+        href: str,
+        *,
+        auth: Auth | None,
+        query: Mapping[str, int | str] | None = None,
+        whole: bool = False,
+        once: bool = False,
     ) -> Iterator[Response]:
         """GET a link and hand out the answer, its body unread; redirects within the origin are followed.
 
-        Failures of reading the body within the block are explained, too. ``query`` is added to the link's own.
+        Failures of reading the body within the block are explained, too. ``query`` is added to the link's own;
+        ``once``: nothing is repeated.
         """
         url = self.resolve(href)
-        retries = {"retry": what_may_be_repeated(self._policy, whole=whole)}
+        policy = RetryPolicy(repeats=0) if once else self._policy
+        extensions: dict[str, Any] = {"retry": what_may_be_repeated(policy, whole=whole)}
+        extensions["longest"] = LONGEST_ANSWER if whole else None
         with self._explained():
             for _ in range(1 + REDIRECTS_AT_MOST):
                 # httpx's own ``params`` would drop the link's query.
                 target = httpx.URL(url).copy_merge_params(query) if query else url
-                request = self._client.build_request("GET", target, extensions=retries)
+                request = self._client.build_request("GET", target, extensions=extensions)
                 response = self._client.send(request, auth=auth, stream=True)
                 try:
                     if not response.has_redirect_location:
@@ -204,9 +277,11 @@ class Connection:
         hint = "check that the url is that of the VB365 REST API, not of a proxy"
         raise BadResponse(f"redirects without end, asked for {log.redact(href)}", where=self.where, hint=hint)
 
-    def get(self, href: str, *, auth: Auth | None, query: Mapping[str, int | str] | None = None) -> Response:
+    def get(
+        self, href: str, *, auth: Auth | None, query: Mapping[str, int | str] | None = None, once: bool = False
+    ) -> Response:
         """GET a link and read the whole answer; one that breaks off midway is asked for again."""
-        with self.stream(href, auth=auth, query=query, whole=True) as response:
+        with self.stream(href, auth=auth, query=query, whole=True, once=once) as response:
             response.read()
         # httpx ties the answer and its stream together: a page of 2 MB would stay until the garbage collector comes.
         response.stream = httpx.ByteStream(b"")
@@ -272,6 +347,8 @@ class Connection:
             return self._unreachable("the connection was closed without an answer", "check the port, then try again")
         if isinstance(error, httpx.RemoteProtocolError) and str(error).startswith("peer closed"):
             return self._unreachable("the connection was closed in the middle of an answer", "try again")
+        if isinstance(error, _TooLong):
+            return BadResponse(str(error), where=self.where, hint="check that the url is that of the VB365 REST API")
         if isinstance(error, httpx.LocalProtocolError):
             return self._unreachable(f"the request could not be sent: {error}", "")
         hint = "check that the url is that of the VB365 REST API"

@@ -14,9 +14,12 @@ Document = bytes | Raw
 """One undecoded document. A Raw keeps the whole body alive that it was cut from: keep ``bytes(raw)``, not the Raw."""
 
 CHUNK = 1024 * 1024
-LONGEST_DOCUMENT = 16 * 1024 * 1024
+LONGEST_DOCUMENT = 4 * 1024 * 1024
+MOST_SPACE = 1024 * 1024  # before, between and behind the documents of an array
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SPACE = b" \t\r\n"
+
+_TOO_MUCH_SPACE = f"more than {MOST_SPACE} bytes of white space"
 
 # A candidate that is no boundary costs a vain decode of the buffer: after so many the scanner is the cheaper way.
 _TRIES = 12
@@ -27,10 +30,17 @@ class Malformed(ValueError):
 
 
 class Page(NamedTuple):
-    """The documents of one page, and the href of the page after it (None = this is the last one)."""
+    """The documents of one page, and what it says of the list: all else is None where it is not told.
+
+    ``next_href`` leads to the page after it, ``limit`` is how long a page may be, ``total`` how long the list is.
+    A plain array where a page was asked for is one that says nothing.
+    """
 
     documents: Sequence[Document]
-    next_href: str | None
+    next_href: str | None = None
+    limit: int | None = None
+    total: int | None = None
+    is_array: bool = False
 
 
 class Opening(NamedTuple):
@@ -46,6 +56,10 @@ class _Body(msgspec.Struct):
     results_pascal: list[Raw] | None = msgspec.field(name="Results", default=None)
     links: dict[str, Any] | None = msgspec.field(name="_links", default=None)
     links_pascal: dict[str, Any] | None = msgspec.field(name="_Links", default=None)
+    limit: Any = None
+    limit_pascal: Any = msgspec.field(name="Limit", default=None)
+    total: Any = msgspec.field(name="totalCount", default=None)
+    total_pascal: Any = msgspec.field(name="TotalCount", default=None)
 
 
 _page = msgspec.json.Decoder(_Body)
@@ -63,6 +77,8 @@ def open_body(chunks: Iterable[bytes]) -> Opening:
     start, coming = b"", iter(chunks)
     for chunk in coming:
         start += chunk
+        if len(start) - len(chunk) > MOST_SPACE:
+            raise Malformed(_TOO_MUCH_SPACE)
         bracket = start.removeprefix(BYTE_ORDER_MARK).lstrip(SPACE)[:1]
         if bracket and not BYTE_ORDER_MARK.startswith(start):
             return Opening(bracket, start, chain((start,), coming))
@@ -91,7 +107,18 @@ def cut_page(body: bytes) -> Page:
     documents = page.results if page.results is not None else page.results_pascal
     if documents is None:
         raise Malformed("a page without results")
-    return Page(documents, _next_href(page.links or page.links_pascal))
+    limit, total = (page.limit, page.limit_pascal), (page.total, page.total_pascal)
+    return Page(documents, _next_href(page.links or page.links_pascal), _count(*limit) or None, _count(*total))
+
+
+def cut_list(body: bytes) -> Page:
+    """Cut a body that should be a page; a plain array is one, too. Raises Malformed."""
+    bracket = open_body((body,)).bracket
+    if bracket == b"[":
+        return Page(_cut_end(body), is_array=True)
+    if bracket != b"{":
+        raise Malformed("no JSON list")
+    return cut_page(body)
 
 
 def cut_array(
@@ -116,9 +143,17 @@ def cut_array(
             yield documents
         if len(rest) > longest:
             raise Malformed(f"a document longer than {longest} bytes")
+        if len(rest) > MOST_SPACE and _longest_space(rest) > MOST_SPACE:
+            raise Malformed(_TOO_MUCH_SPACE)
         pending, size = [rest], len(rest)
         enough = size + max(size, chunk_size)  # so that a long document is scanned a few times, not once a chunk
     yield _cut_end(b"".join(pending))
+
+
+def _longest_space(rest: bytes) -> int:
+    """Measure the space at the beginning and at the end of what is left of an array, behind its bracket."""
+    inside = rest[1:]
+    return max(len(inside) - len(inside.lstrip(SPACE)), len(inside) - len(inside.rstrip(SPACE)))
 
 
 def cut_one(body: bytes) -> bytes:
@@ -194,6 +229,7 @@ def _last_before(buffer: bytes, place: int) -> int:
 
 # A text, or a list of plain values (a window's 168 booleans), is one token: nothing in it opens or closes a document.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^"\[\]{}]*+\]|["\[\]{},]', re.DOTALL)
+_COUNT = re.compile(r"[0-9]{1,15}(?:\.0+)?")
 _MEMBER = re.compile(rb'"([^"\\]*)"[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _COMMA, _QUOTE, _OPEN_ARRAY, _OPEN_OBJECT, _CLOSE_ARRAY, _CLOSE_OBJECT = b',"[{]}'
 
@@ -268,7 +304,18 @@ def _scan_page(body: bytes) -> Page:
         links = msgspec.json.decode(members.get("_links", b"null"), type=dict[str, Any] | None)
     except _REFUSED as error:
         raise Malformed("a page whose links cannot be read") from error
-    return Page(_scan_to_end(results), _next_href(links))
+    limit, total = (members.get(name, b"").decode("latin-1").strip('"') for name in ("limit", "totalcount"))
+    return Page(_scan_to_end(results), _next_href(links), _count(limit) or None, _count(total))
+
+
+def _count(*sent: Any) -> int | None:
+    """Return the first that is a count, as a number or as text; a negative or broken one says nothing."""
+    for each in sent:
+        if isinstance(each, float | str) and _COUNT.fullmatch(str(each)):
+            return int(float(each))
+        if isinstance(each, int) and not isinstance(each, bool) and each >= 0:
+            return each
+    return None
 
 
 def _next_href(links: Mapping[str, Any] | None) -> str | None:

@@ -34,8 +34,10 @@ class ApiVersion:
     """Which of ``endTimeLowerBound`` and ``endTimeUpperBound`` the list of sessions understands."""
     has_status_filter: bool = False
     """The list of sessions understands ``status``."""
-    logs: tuple[str, ...] = ("Log",)
-    """What a session's log is called below it, the likelier name first."""
+    has_session_types: bool = False
+    """A session tells whether its job is a backup or a copy job (``jobType``); before, only a filter of the list."""
+    logs: tuple[str, ...] = ("Log", "LogItems")
+    """What a session's log is called below it where its own link leads nowhere, the likelier name first."""
     has_extended_view: bool = False
     """Tells when an organization was backed up only if asked for it with ``extendedView``."""
 
@@ -88,10 +90,11 @@ V6 = replace(
     resources={**V5.resources, "copy_jobs": "CopyJobs"},
     sign_in="token",
     session_bounds="lower",
-    logs=("LogItems",),
     has_extended_view=True,
 )
-V7 = replace(V6, number=7, has_logout=True, session_bounds="both", has_sessions_below_jobs=False)
+V7 = replace(
+    V6, number=7, has_logout=True, session_bounds="both", has_sessions_below_jobs=False, has_session_types=True
+)
 V8 = replace(
     V7, number=8, resources={**V7.resources, "proxy_pools": "ProxyPools"}, is_paged=True, has_status_filter=True
 )
@@ -170,7 +173,7 @@ def choose(
                 return version
     oldest, newest = (VERSIONS[number].path("Jobs") for number in (min(VERSIONS), max(VERSIONS)))
     raise VersionNotServed(
-        f"this does not look like a VB365 REST API: {oldest} to {newest} are all unknown there (404)",
+        f"this does not look like a VB365 REST API: {oldest} to {newest} are all unknown there",
         where=where,
         hint="check host, port (4443 by default) and base path of the url, and that the server's REST API is enabled",
     )

@@ -18,13 +18,13 @@ from etl.derive.calendar import RUNNING_WORDS, TERMINAL_WORDS, status_named
 from etl.derive.definitions import InForce
 from etl.derive.horizon import Zones
 from etl.derive.sessions import session_row
-from etl.load.bulk import batches, find_rows, insert_missing, insert_rows, update_rows, update_where
+from etl.load.bulk import batches, find_rows, insert_missing, insert_rows, is_among, update_rows, update_where
 from etl.load.facts.definitions import Definitions
 from etl.load.facts.stale import mark_stale
 from etl.load.ledger import Counts
 from etl.load.references import References, number
 from etl.transform.records import KINDS, Kind, SessionRecord
-from etl.warehouse.tables import job, job_session, job_status
+from etl.warehouse.tables import job, job_change, job_session, job_status
 
 _FIXED = ("session_uid", "started_at")
 # What a later reading may tell anew; what it does not tell stays as it was.
@@ -119,6 +119,30 @@ def forget_sessions(connection: Connection, server_id: int, uids: Collection[str
             mark_stale(connection, {row.job_id for row in rows}, min(row.started_at for row in rows))
 
 
+def owners_of_sessions(connection: Connection, server_id: int, uids: Collection[str]) -> dict[str, tuple[Kind, str]]:
+    """Find the jobs of stored sessions: session uid -> kind and uid of its job."""
+    owners: dict[str, tuple[Kind, str]] = {}
+    for batch in batches(sorted(uids)):
+        columns = (job_session.c.session_uid, job_session.c.job_id)
+        found = find_rows(connection, columns, job_session.c.session_uid, batch, job_session.c.server_id == server_id)
+        jobs = connection.execute(
+            select(job.c.id, job.c.kind, job.c.job_uid).where(
+                is_among(connection, job.c.id, {row.job_id for row in found})
+            )
+        )
+        of_id: dict[int, tuple[Kind, str]] = {row.id: (row.kind, row.job_uid) for row in jobs}
+        owners |= {row.session_uid: of_id[row.job_id] for row in found}
+    return owners
+
+
+def copy_uids(connection: Connection, server_id: int) -> frozenset[str]:
+    """List what is known as the uid of a copy job and of no backup job, whether it is present or gone."""
+    uids: dict[Kind, set[str]] = {kind: set() for kind in KINDS}
+    for kind, uid in connection.execute(select(job.c.kind, job.c.job_uid).where(job.c.server_id == server_id)):
+        uids[kind].add(uid)
+    return frozenset(uids["copy"] - uids["backup"])
+
+
 def first_start(connection: Connection, server_id: int) -> datetime | None:
     """Return the start of the oldest session of a server, by the oldest of each job: that is what an index tells."""
     of_job = select(func.min(job_session.c.started_at)).where(job_session.c.job_id == job.c.id)
@@ -127,8 +151,23 @@ def first_start(connection: Connection, server_id: int) -> datetime | None:
     return found
 
 
-def moved_jobs(connection: Connection, server_id: int, kind: Kind, since: datetime) -> list[str]:
-    """List the present jobs whose status or definition moved after an observation, by uid."""
+def newest_sessions(connection: Connection, server_id: int, limit: int) -> list[str]:
+    """List the sessions that ended and began last, by uid: a server forgets the oldest first."""
+    newest = (
+        select(job_session.c.session_uid)
+        .where(
+            job_session.c.server_id == server_id,
+            job_session.c.ended_at.is_not(None),
+            job_session.c.removed_at.is_(None),
+        )
+        .order_by(job_session.c.started_at.desc())
+        .limit(limit)
+    )
+    return list(connection.scalars(newest))
+
+
+def moved_jobs(connection: Connection, server_id: int, kind: Kind, since: datetime | None) -> list[str]:
+    """List the present jobs whose status or definition moved after an observation (None: all that are), by uid."""
     moved = (
         select(job.c.job_uid)
         .join(job_status, job_status.c.job_id == job.c.id)
@@ -137,10 +176,24 @@ def moved_jobs(connection: Connection, server_id: int, kind: Kind, since: dateti
             job.c.kind == kind,
             job.c.removed_at.is_(None),
             job_status.c.valid_to.is_(None),
-            job_status.c.valid_from > since,
         )
     )
-    return sorted(connection.scalars(moved))
+    return sorted(connection.scalars(moved.where(job_status.c.valid_from > since) if since else moved))
+
+
+def appeared_jobs(connection: Connection, server_id: int, since: datetime) -> set[tuple[Kind, str]]:
+    """List the present jobs that were seen for the first time, or again, after an observation, by kind and uid."""
+    appeared = (
+        select(job.c.kind, job.c.job_uid)
+        .join(job_change, job_change.c.job_id == job.c.id)
+        .where(
+            job.c.server_id == server_id,
+            job.c.removed_at.is_(None),
+            job_change.c.change_type.in_(("created", "returned")),
+            job_change.c.detected_at > since,
+        )
+    )
+    return {(kind, uid) for kind, uid in connection.execute(appeared)}
 
 
 def running_jobs(connection: Connection, server_id: int, since: datetime) -> list[str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import DBAPIError
 
 from etl.load import identity
+from etl.load.absences import read_absences
 from etl.load.facts.cursor import unrevised_jobs
 from etl.report.queries import Row, rows_of
+from etl.transform.records import KINDS
 from etl.warehouse.engine import reading
 from etl.warehouse.views.jobs import JOB_CURRENT
 
@@ -44,6 +48,21 @@ def unrevised(engine: Engine) -> dict[str, int]:
     with reading(engine) as connection:
         left = {name: unrevised_jobs(connection, server_id) for name, server_id in servers.items()}
     return {name: jobs for name, jobs in left.items() if jobs}
+
+
+def out_of_sight(engine: Engine) -> dict[tuple[str, str], datetime]:
+    """Find the jobs that their server's account may not read any more, by server and uid, and since when.
+
+    An account of the database that may only read reports is not told.
+    """
+    found: dict[tuple[str, str], datetime] = {}
+    servers = identity.servers_in_use(engine)
+    with suppress(DBAPIError), reading(engine) as connection:
+        for name, server_id in servers.items():
+            for kind in KINDS:
+                for uid, since in read_absences(connection, server_id, kind).hidden.items():
+                    found[name, uid] = datetime.fromisoformat(since)
+    return found
 
 
 def alarms(rows: Sequence[Mapping[str, Any]], alarm: Alarm, now: datetime) -> list[Row]:

@@ -9,14 +9,17 @@ from .foreground import serve
 from .happenings import something_happens
 from .job import Job
 from .messages import Request, Response
+from .oddities import ODDITIES, PageStyle
 from .server import SimulatedServer
 from .sessions import LogLine, Session
 from .world import World
 
 __all__ = [
+    "ODDITIES",
     "Faults",
     "Job",
     "LogLine",
+    "PageStyle",
     "Request",
     "Response",
     "Session",

@@ -13,9 +13,12 @@ from datetime import datetime
 from email.utils import format_datetime
 from threading import Lock
 
+import orjson
+
 from etl.extract.versions import V1, VERSIONS
 
 from .messages import Request, Response
+from .oddities import PageStyle
 from .pages import error
 
 Before = Callable[[Request], Response | None]
@@ -120,6 +123,37 @@ class Faults:
 
         return self.before(path, refuse, times=times, skip=skip)
 
+    def problem_details(self, path: str, *, times: int | None = None, skip: int = 0) -> Fault:
+        """Write what is not found as ASP.NET does where the API itself does not answer."""
+
+        def write(_: Request, response: Response) -> Response:
+            if response.status != 404:
+                return response
+            problem = {
+                "type": "https://tools.ietf.org/html/rfc9110#section-15.5.5",
+                "title": "Not Found",
+                "status": 404,
+                "traceId": "00-8f2b5c1e7d604a3f9a1c2b3d4e5f6071-0102030405060708-00",
+            }
+            return Response.json(problem, 404, {"Content-Type": "application/problem+json; charset=utf-8"})
+
+        return self.after(path, write, times=times, skip=skip)
+
+    def empty_404(self, path: str, *, status: int = 404, times: int | None = None, skip: int = 0) -> Fault:
+        """Answer without a body to what is not found, with another status if wanted."""
+        return self.after(
+            path, lambda _, each: Response(status) if each.status == 404 else each, times=times, skip=skip
+        )
+
+    def slow_extended_view(self, seconds: float = 300.0, *, times: int | None = None) -> Fault:
+        """Let organizations in the extended view wait for a proxy that is away; the plain list answers at once."""
+
+        def wait(request: Request, response: Response) -> Response:
+            is_extended = request.query.get("extendedview", "").lower() == "true"
+            return replace(response, delay=seconds) if is_extended else response
+
+        return self.after("/v[0-9]+/organizations", wait, times=times)
+
     def html(self, path: str, *, status: int = 200, times: int | None = 1, skip: int = 0) -> Fault:
         """Answer with a web page instead of JSON."""
         page = Response(
@@ -205,6 +239,24 @@ class Faults:
             request.query["offset"] = str(max(0, int(request.query.get("offset", "0")) + by))
 
         return self.before(path, shifted, times=times, skip=skip)
+
+    def pages(self, path: str, style: PageStyle, *, times: int | None = None, skip: int = 0) -> Fault:
+        """Write the pages of lists in another style than the vendor's (no fault: servers do so)."""
+        fault = Fault(re.compile(path, re.IGNORECASE), times, skip, before=style.cut, after=style.write)
+        return self._add(fault)
+
+    def no_links(self, path: str, *, times: int | None = None, skip: int = 0) -> Fault:
+        """Let the documents of an answer link to nothing."""
+
+        def strip(_: Request, response: Response) -> Response:
+            if response.status != 200:
+                return response
+            sent = orjson.loads(response.body)
+            for each in sent if isinstance(sent, list) else sent.get("results", [sent]):
+                each["_links"] = {}
+            return Response.json(sent, headers=response.headers)
+
+        return self.after(path, strip, times=times, skip=skip)
 
     def foreign_links(
         self, path: str, origin: str = "https://elsewhere.example:4443", *, times: int | None = None, skip: int = 0

@@ -26,6 +26,7 @@ from .api import Api
 from .certificates import self_signed
 from .faults import Faults
 from .messages import Request, Response
+from .oddities import ODDITIES
 from .tokens import Tokens
 from .world import World
 
@@ -41,7 +42,7 @@ class SimulatedServer:
 
     ``versions``: the numbers of the API versions that it serves. ``clock`` is what Date headers and the expiry of
     tokens go by: the real time or the world's. ``latency``: seconds before every answer. ``certificate``: a good one
-    for the host, one that expired, or one for another host.
+    for the host, one that expired, or one for another host. ``oddities``: names of habits (oddities.ODDITIES).
     ``requests`` logs (method, path with query) in order of arrival; ``crashes`` the simulator's own errors.
     """
 
@@ -61,6 +62,7 @@ class SimulatedServer:
         product_version: str | None = None,
         clock: Literal["real", "simulated"] = "real",
         certificate: Literal["good", "expired", "other-host"] = "good",
+        oddities: Iterable[str] = (),
     ) -> None:
         self.world, self.username, self.password, self.latency = world, username, password, latency
         self.installation_id = installation_id or world.installation_id
@@ -76,6 +78,8 @@ class SimulatedServer:
         self._product_version = product_version
         self._tokens = Tokens(username, password, token_seconds, self.now)
         self.faults = Faults(self._tokens.expire)
+        for each in oddities:
+            ODDITIES[each](self.faults)
 
     def __enter__(self) -> Self:
         context = self._tls_context() if self._tls else None

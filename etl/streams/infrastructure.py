@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -11,8 +12,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from etl.errors import SourceError
+from etl.errors import IncompleteList, SourceError
 from etl.extract.versions import VERSIONS
+from etl.load.cursors import read_cursor, write_cursor
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
 from etl.load.ledger import Counts, StreamResult
 from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
@@ -22,6 +24,8 @@ from etl.transform.infrastructure import STREAM_OF_ENTITY, read_entity
 from etl.transform.records import Entity, EntityRecord, Rejection
 from etl.warehouse.engine import reading
 
+# So long organizations are read without what the proxies know, after asking for it failed or took too long.
+_PLAIN_FOR = timedelta(days=1)
 # What refers comes after what it refers to, so that a change is told with names.
 _ENTITIES: Mapping[str, tuple[Entity, ...]] = {
     "organizations": ("organization",),
@@ -35,6 +39,9 @@ class Source(Protocol):
 
     @property
     def version(self) -> int: ...
+
+    avoids_extended_view: bool
+
     def listing(self, stream: str) -> Iterator[Sequence[Any]]: ...
 
 
@@ -42,7 +49,8 @@ class Source(Protocol):
 class _Listing(Reading):
     """What one list showed, by uid (a rejected document without one: by digest), and what it no longer shows.
 
-    ``has_shifted``: something came twice, so something else may have been skipped.
+    ``has_shifted``: something came twice, so something else may have been skipped; ``shortage``: less came than was
+    announced.
     """
 
     entity: Entity
@@ -50,6 +58,11 @@ class _Listing(Reading):
     rejections: dict[str, Rejection] = field(default_factory=dict)
     removed: Collection[str] = ()
     has_shifted: bool = False
+    shortage: IncompleteList | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.has_shifted and self.shortage is None
 
     def read(self, item: EntityRecord | Rejection) -> None:
         """Keep one document's reading; the later of two counts."""
@@ -72,6 +85,9 @@ def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[s
     A stream is written in one transaction that begins when its lists are read. One that cannot be read is failed
     (partial where some of its lists could), and the run goes on.
     """
+    if "organizations" in streams and VERSIONS[source.version].has_extended_view:
+        source.avoids_extended_view = _was_too_slow(sync_run)
+    is_known_slow = source.avoids_extended_view
     for stream, entities in _ENTITIES.items():
         if stream not in streams:
             continue
@@ -88,25 +104,44 @@ def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[s
                 listing.log_what_is_new(sync_run.server_name)
                 _find_removed(sync_run, listing)
                 listings.append(listing)
+        if stream == "organizations" and listings and source.avoids_extended_view and not is_known_slow:
+            sync_run.write(partial(_remember_too_slow, sync_run=sync_run))
         if listings:
             whole = Reading(stream=stream)
             for problem in (refusal, *(each.problem for each in listings)):
                 if problem:
                     whole.note_problem(problem)
-            is_whole = refusal is None and not any(each.has_shifted for each in listings)
+            is_whole = refusal is None and all(each.is_whole for each in listings)
             load = partial(_write, sync_run, source.version, whole, listings, reporting_zone, is_whole)
             sync_run.finish(load)
         elif refusal:
             sync_run.fail(stream, refusal)
 
 
+def _was_too_slow(sync_run: SyncRun) -> bool:
+    """Tell whether the extended view of organizations failed within the last day."""
+    with reading(sync_run.engine) as connection:
+        cursor = read_cursor(connection, sync_run.server_id, "organizations") or {}
+    until = cursor.get("plain_until")
+    return until is not None and sync_run.now() < datetime.fromisoformat(until)
+
+
+def _remember_too_slow(connection: Connection, sync_run: SyncRun) -> None:
+    now = sync_run.now()
+    cursor = {"plain_until": now + _PLAIN_FOR}
+    write_cursor(connection, sync_run.server_id, "organizations", cursor, now)
+
+
 def _read(source: Source, entity: Entity) -> _Listing:
-    """Read a whole list, twice where its pages shifted."""
+    """Read a whole list, twice where its pages shifted or where it showed less than it announced."""
     for _ in range(2):
         listing = _Listing(stream=STREAM_OF_ENTITY[entity], entity=entity)
-        for raw in chain.from_iterable(source.listing(listing.stream)):
-            listing.read(read_entity(entity, raw, source.version))
-        if not listing.has_shifted:
+        try:
+            for raw in chain.from_iterable(source.listing(listing.stream)):
+                listing.read(read_entity(entity, raw, source.version))
+        except IncompleteList as shortage:
+            listing.shortage = shortage
+        if listing.is_whole:
             break
     return listing
 
@@ -115,6 +150,9 @@ def _find_removed(sync_run: SyncRun, listing: _Listing) -> None:
     """Find what a list no longer shows; none is asked for by id, as a removal here is a date that can be undone."""
     if listing.has_shifted:
         listing.note_shifted()
+    elif listing.shortage:
+        listing.note_problem(listing.shortage)
+    if not listing.is_whole:
         return
     if any(each.document_uid is None for each in listing.rejections.values()):
         return  # it may be any of those that are missing
@@ -148,7 +186,7 @@ def _write(
             rejection.id
             for rejection in open_rejections(connection, server_id, each.stream)
             if rejection.document_uid not in each.rejections
-            and (rejection.document_uid in each.records or not each.has_shifted)
+            and (rejection.document_uid in each.records or each.is_whole)
         ]
         resolve_rejections(connection, resolved, at)
     sync_run.write_observation(connection)

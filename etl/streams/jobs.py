@@ -13,10 +13,20 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from etl import log
-from etl.errors import DocumentRejected, NotFound, SourceError, UsageError
+from etl.errors import (
+    AccessDenied,
+    BadResponse,
+    DocumentRejected,
+    IncompleteList,
+    NotFound,
+    SourceError,
+    UsageError,
+)
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.files import read_documents
 from etl.extract.versions import VERSIONS
+from etl.load.absences import Absences, read_absences, write_absences
+from etl.load.backlog import owe
 from etl.load.bulk import batches
 from etl.load.dimensions import move_clock
 from etl.load.facts.stale import mark_stale_changed, mark_stale_filled
@@ -32,6 +42,8 @@ from etl.transform.records import KINDS, STREAM_OF_KIND, Kind, Rejection
 from etl.warehouse.engine import reading
 
 logger = log.get_logger(__name__)
+
+_WITNESSES = 3  # so many present jobs are asked whether paths of single jobs are answered at all
 
 KIND_OF_STREAM: Mapping[str, Kind] = {stream: kind for kind, stream in STREAM_OF_KIND.items()}
 
@@ -51,13 +63,17 @@ class JobReading(Reading):
 
     ``seen`` are the uids that the source showed, readable or not; ``unresolved`` those of which nothing new is known
     (unreadable, or missing without proof); ``confirmed_removed`` are gone. ``resolved`` are rejected documents of
-    earlier runs that can be read now. ``is_whole``: the list was read from end to end.
+    earlier runs that can be read now. ``is_whole``: the list was read from end to end. ``absences`` are those of the
+    runs before, ``hidden`` and ``vague`` (uid -> status) this one's.
     """
 
     kind: Kind
     api_version: int
     present: Present
+    absences: Absences = field(default_factory=Absences)
     is_whole: bool = False
+    hidden: set[str] = field(default_factory=set)
+    vague: dict[str, int] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     unresolved: set[str] = field(default_factory=set)
     confirmed_removed: set[str] = field(default_factory=set)
@@ -92,6 +108,21 @@ class JobReading(Reading):
         """Note a job of which nothing new could be learned."""
         self.unresolved.add(uid)
         self.note_problem(problem)
+
+    def note_hidden(self, uid: str, problem: AccessDenied) -> None:
+        """Note a job that the account may not read: a problem when that first happens, or when it alone was wanted."""
+        self.hidden.add(uid)
+        self.unresolved.add(uid)
+        if uid not in self.absences.hidden or not self.is_whole:
+            self.note_problem(problem)
+
+    def absences_now(self, at: datetime) -> Absences:
+        """Return what is absent as of this run: what it did not ask about stays as it was."""
+        asked = self.seen | self.confirmed_removed
+        since = self.absences.hidden
+        hidden = {uid: since.get(uid, at.isoformat()) for uid in {*since, *self.hidden} & self.present.uids - asked}
+        kept = {} if self.is_whole else {uid: each for uid, each in self.absences.vague.items() if uid not in asked}
+        return Absences(hidden, {uid: each for uid, each in (kept | self.vague).items() if uid not in asked})
 
     def _note_readable(self, uid: str) -> None:
         self.unresolved.discard(uid)
@@ -217,67 +248,118 @@ def begin_reading(sync_run: SyncRun, kind: Kind, api_version: int, *, full: bool
     """Begin to read jobs of one kind: what is present, and (unless ``full``) how it looked last time."""
     with reading(sync_run.engine) as connection:
         present = present_jobs(connection, sync_run.server_id, kind)
+        absences = read_absences(connection, sync_run.server_id, kind)
     present = Present(present.uids, {}) if full else present
-    return JobReading(stream=STREAM_OF_KIND[kind], kind=kind, api_version=api_version, present=present)
+    stream = STREAM_OF_KIND[kind]
+    return JobReading(stream=stream, kind=kind, api_version=api_version, present=present, absences=absences)
 
 
 def list_jobs(source: Source, listing: JobReading, progress: Progress | None = None) -> None:
-    """Read the whole list, twice where its pages shifted (the same job came twice); a SourceError passes through."""
+    """Read the whole list; a SourceError passes through.
+
+    It is read twice where its pages shifted (the same job came twice), or where it showed less than it announced.
+    """
     for _ in range(2):
-        if not _has_shifted(source, listing, progress):
+        has_shifted, shortage = _list_once(source, listing, progress)
+        if not has_shifted and shortage is None:
             listing.is_whole = True
             return
-    listing.note_shifted()
+    if has_shifted:
+        listing.note_shifted()
+    elif shortage:
+        listing.note_problem(shortage)
 
 
-def _has_shifted(source: Source, listing: JobReading, progress: Progress | None) -> bool:
-    """Read every document of the list once; tell whether a job came twice. The later copy counts."""
+def _list_once(source: Source, listing: JobReading, progress: Progress | None) -> tuple[bool, IncompleteList | None]:
+    """Read every document of the list; tell whether a job came twice, and what is missing. The later copy counts."""
     has_shifted = False
     met: set[str] = set()
     expected = len(listing.present.uids) or None
-    for documents in source.listing(listing.stream):
-        for raw in documents:
-            uid = listing.read(raw)
-            if uid is not None:
-                has_shifted |= uid in met
-                met.add(uid)
-        if progress:
-            progress(listing.stream, len(met), expected)
-    return has_shifted
+    try:
+        for documents in source.listing(listing.stream):
+            for raw in documents:
+                uid = listing.read(raw)
+                if uid is not None:
+                    has_shifted |= uid in met
+                    met.add(uid)
+            if progress:
+                progress(listing.stream, len(met), expected)
+    except IncompleteList as shortage:
+        return has_shifted, shortage
+    return has_shifted, None
 
 
 def confirm_missing(source: Source, listing: JobReading, *, at_once: int, max_removed_share: float) -> None:
     """Ask for every known job that a whole list did not show; absence from a list is no proof of removal."""
     known = len(listing.present.uids)
     missing = sorted(listing.present.uids - listing.seen)
-    if len(missing) > max(FEWEST_TO_DOUBT, max_removed_share * known):
+    news = [uid for uid in missing if uid not in listing.absences.hidden]
+    if len(news) > max(FEWEST_TO_DOUBT, max_removed_share * known):
         listing.unresolved.update(missing)
-        listing.refuse_removals(f"{len(missing)} of {known} known jobs are missing at once")
+        listing.refuse_removals(f"{len(news)} of {known} known jobs are missing at once")
     else:
         ask_for(source, listing, missing, at_once=at_once)
 
 
 def ask_for(source: Source, asked: JobReading, uids: Sequence[str], *, at_once: int) -> None:
-    """Ask for jobs by id, several at once: 200 = seen, 404 = gone if that is confirmed, anything else = unresolved."""
+    """Ask for jobs by id, several at once.
+
+    200 = seen, 404 or 410 = gone if that is confirmed, 403 = out of sight, anything else = unresolved.
+    """
     not_found: list[str] = []
+    vague: dict[str, BadResponse] = {}
     for uid, answer in fetch_concurrently(partial(source.document, asked.stream), uids, at_once):
         try:
             shown = asked.read(answer.result(), asked_for=uid)
         except NotFound:
             not_found.append(uid)
+        except AccessDenied as error:
+            asked.note_hidden(uid, error)
         except SourceError as error:
-            asked.leave_unresolved(uid, error)
+            if isinstance(error, BadResponse) and error.missing_status is not None:
+                vague[uid] = error
+            else:
+                asked.leave_unresolved(uid, error)
         else:
             if shown != uid:
                 another = DocumentRejected("another job was answered", where=f"{asked.stream} {uid}")
                 asked.leave_unresolved(uid, another)
-    if not not_found:
+    if not (not_found or vague):
         return
     if problem := confirm_removed(source, asked.stream):
-        for uid in not_found:
+        for uid in (*not_found, *vague):
             asked.leave_unresolved(uid, problem)
-    else:
-        asked.confirmed_removed.update(not_found)
+        return
+    asked.confirmed_removed.update(not_found)
+    if vague:
+        _confirm_vague(source, asked, vague)
+
+
+def _confirm_vague(source: Source, asked: JobReading, vague: Mapping[str, BadResponse]) -> None:
+    """Decide about jobs that are not there, in words that are not the API's own: a proxy may say so, too.
+
+    They are gone if a present job of that kind answers by id right now; where there is none, if it was the same in the
+    run before.
+    """
+    absent = vague.keys() | asked.confirmed_removed | asked.hidden | asked.unresolved
+    present = asked.seen if asked.is_whole else asked.seen | asked.present.uids
+    witnesses = sorted(present - absent)[:_WITNESSES]
+    is_proven = any(_answers(source, asked.stream, uid) for uid in witnesses)
+    for uid, problem in vague.items():
+        status = problem.missing_status or 0
+        if is_proven or (not witnesses and asked.absences.vague.get(uid) == status):
+            asked.confirmed_removed.add(uid)
+        else:
+            asked.vague[uid] = status
+            asked.leave_unresolved(uid, problem)
+
+
+def _answers(source: Source, stream: str, uid: str) -> bool:
+    try:
+        source.document(stream, uid)
+    except SourceError:
+        return False
+    return True
 
 
 def load_documents(sync_run: SyncRun, documents: JobReading) -> None:
@@ -303,6 +385,9 @@ def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> Stream
         mark_stale_changed(connection, server_id, read.kind, at, history.listed_at)
     mark_stale_filled(connection, history.completed)
     history.close(is_complete=read.is_whole, seen=readable, unresolved=read.unresolved)
+    if not sync_run.is_from_file:
+        write_absences(connection, server_id, read.kind, read.absences_now(at), at)
+        owe(connection, server_id, read.kind, read.absences.hidden.keys() & readable, at)
     move_clock(connection, at)
     sync_run.write_observation(connection)
     read.volatile = history.newly_volatile

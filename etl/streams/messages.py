@@ -10,15 +10,15 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from etl.errors import NotFound, SourceError
+from etl.errors import IncompleteList, NotFound, SourceError, is_missing
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
 from etl.load.bulk import batches
-from etl.load.ledger import StreamResult
+from etl.load.ledger import Counts, StreamResult
 from etl.load.messages import write_messages
 from etl.load.sessions import due_logs, settle_logs
 from etl.run import SyncRun
-from etl.streams.reading import Listing, Progress, confirm_removed
+from etl.streams.reading import Listing, Progress, Reading, confirm_removed, until_whole
 from etl.transform.messages import read_message
 from etl.transform.records import Message
 from etl.warehouse.engine import reading
@@ -49,22 +49,21 @@ def sync_messages(
     with reading(sync_run.engine) as connection:
         due = due_logs(connection, sync_run.server_id, VERSIONS[source.version].kinds, limit)
 
-    def fetch(uid: str) -> list[Message]:
-        documents = islice(chain.from_iterable(source.session_log(uid)), _LONGEST_LOG)
-        return [line for each in documents if (line := read_message(each, source.version))]
-
     read: list[str] = []
-    missing: dict[str, NotFound] = {}
+    missing: dict[str, SourceError] = {}
+    shortage: IncompleteList | None = None
     lines, problem = 0, None
-    for batch in batches(fetch_concurrently(fetch, list(due), at_once), _LOGS_A_TRANSACTION):
+    for batch in batches(fetch_concurrently(partial(_fetch, source), list(due), at_once), _LOGS_A_TRANSACTION):
         logs: dict[str, list[Message]] = {}
         for uid, answer in batch:
             try:
-                logs[uid] = answer.result()
-            except NotFound as error:
-                missing[uid] = error
+                logs[uid], missed = answer.result()
+                shortage = shortage or missed
             except SourceError as error:
-                problem = problem or error
+                if is_missing(error):
+                    missing[uid] = error
+                else:
+                    problem = problem or error
         lines += sync_run.write(partial(_write, {due[uid]: log for uid, log in logs.items()}))
         read += logs
         if progress:
@@ -79,9 +78,25 @@ def sync_messages(
 
     def settle(connection: Connection) -> StreamResult:
         settle_logs(connection, [due[uid] for uid in missing])
-        return StreamResult(STREAM, "succeeded", seen=len(read) + len(missing), added=lines)
+        outcome = Reading(stream=STREAM, problem=shortage)
+        return outcome.result(seen=len(read) + len(missing), counts=Counts(added=lines))
 
     sync_run.finish(settle)
+
+
+def _fetch(source: Source, uid: str) -> tuple[list[Message], IncompleteList | None]:
+    """Read one log: its lines, and what is missing of them."""
+    lines: list[Message] = []
+
+    def read() -> None:
+        documents = islice(chain.from_iterable(source.session_log(uid)), _LONGEST_LOG)
+        lines[:] = [line for each in documents if (line := read_message(each, source.version))]
+
+    try:
+        until_whole(read)
+    except IncompleteList as shortage:
+        return lines, shortage
+    return lines, None
 
 
 def _write(logs: Mapping[int, Sequence[Message]], connection: Connection) -> int:
@@ -92,12 +107,12 @@ def _write(logs: Mapping[int, Sequence[Message]], connection: Connection) -> int
 
 
 def _why_missing(
-    source: Source, missing: Mapping[str, NotFound], read: Sequence[str], at_once: int
+    source: Source, missing: Mapping[str, SourceError], read: Sequence[str], at_once: int
 ) -> SourceError | None:
-    """Return None if logs that were answered with 404 are forgotten, else why they cannot be read.
+    """Return None if logs that are not there are forgotten, else why they cannot be read.
 
-    404 = forgotten, if another log still answers afterwards. Where there is none, the sessions have to be gone, too,
-    and their list has to answer: an account without the right to see a resource may get 404.
+    They are forgotten if another log still answers afterwards. Where there is none, the sessions have to be gone, too,
+    in the API's own words, and their list has to answer: an account without the right to see a resource may get 404.
     """
     try:
         if read:

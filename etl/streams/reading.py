@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from etl import log
-from etl.errors import DocumentRejected, MassRemovalRefused, PagesShifted, SourceError
+from etl.errors import DocumentRejected, IncompleteList, MassRemovalRefused, PagesShifted, SourceError
 from etl.load.ledger import Counts, StreamResult
 from etl.transform.records import JobRecord, Rejection, SessionRecord
 
 logger = log.get_logger(__name__)
+T = TypeVar("T")
 
 Progress = Callable[[str, int, int | None], None]
 """Called during long work: stream, documents seen so far, how many are expected (None = nobody knows)."""
 
+_TRIES = 3  # so often a list is read whose pages move
 FEWEST_TO_DOUBT = 5  # so many may be missing from a list at once without a doubt about the list
 
 
@@ -120,6 +122,18 @@ class Reading:
             error_message=str(problem) if problem else None,
             **asdict(counts or Counts()),
         )
+
+
+def until_whole(read: Callable[[], T]) -> T:
+    """Read a list again: a few times while its pages move, once where it showed less than it announced."""
+    left: dict[type[SourceError], int] = {PagesShifted: _TRIES, IncompleteList: 2}
+    while True:
+        try:
+            return read()
+        except (PagesShifted, IncompleteList) as error:
+            left[type(error)] -= 1
+            if not left[type(error)]:
+                raise
 
 
 def confirm_removed(source: Listing, stream: str) -> SourceError | None:

@@ -6,44 +6,33 @@ listing was whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection
 
 from etl.derive.horizon import Zones
-from etl.errors import NotFound, PagesShifted, SourceError
+from etl.errors import IncompleteList, NotFound, SourceError, is_missing
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
-from etl.load.bulk import batches
-from etl.load.cursors import read_cursor, write_cursor
-from etl.load.dimensions import write_unknown_statuses
-from etl.load.facts.definitions import Definitions
-from etl.load.ledger import Counts, StreamResult
-from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
+from etl.load.cursors import read_cursor
 from etl.load.sessions import (
-    first_start,
+    copy_uids,
     forget_sessions,
     has_lost_jobs,
     moved_jobs,
+    newest_sessions,
     running_jobs,
     unfinished_sessions,
-    write_sessions,
 )
 from etl.run import SyncRun
-from etl.streams.reading import Listing, Progress, Reading, confirm_removed
-from etl.transform.records import Rejection, SessionRecord
-from etl.transform.sessions import read_session
+from etl.streams.job_sessions import find_owners, known_since, read_owed
+from etl.streams.reading import Progress, confirm_removed, until_whole
+from etl.streams.session_reading import STREAM, SessionReading, Source, fetch_of_job, resolve
 from etl.warehouse.engine import reading
-
-T = TypeVar("T")
-
-STREAM = "sessions"
 
 # Clocks differ, and a server may list a session a while after it began: so much is read again each time.
 _OVERLAP = timedelta(hours=1)
@@ -53,120 +42,8 @@ _SLICE = timedelta(days=14)
 _WHOLE_LIST_EVERY = timedelta(days=1)
 # v6 and v7 list what runs only with all that its job ever ran: not worth it for a run that is about to end.
 _SHORT_RUN = timedelta(minutes=10)
-# Sessions come in no order: a few thousand touch most pages of an index, each of which a commit writes out.
-_A_TRANSACTION = 10_000
-_TRIES = 3  # so often a list is read whose pages move
+_WITNESSES = 3  # so many sessions are asked whether paths of single sessions are answered at all
 _WORST_CLOCK = timedelta(days=1)
-
-
-class Source(Listing, Protocol):
-    """The part of the client that this stream needs."""
-
-    @property
-    def version(self) -> int: ...
-    def sessions(
-        self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None
-    ) -> Iterator[Sequence[Any]]: ...
-    def sessions_of_job(self, uid: str) -> Iterator[Sequence[Any]]: ...
-    def document(self, stream: str, uid: str) -> bytes: ...
-
-
-@dataclass(slots=True, kw_only=True)
-class _SessionReading(Reading):
-    """What a sync run has read of the sessions so far.
-
-    ``unfinished`` are the sessions that ran when they were last seen (uid -> start), ``met`` those of them that came
-    again.
-    """
-
-    sync_run: SyncRun
-    source: Source
-    zones: Zones
-    progress: Progress | None = None
-    unfinished: dict[str, datetime] = field(default_factory=dict)
-    definitions: Definitions = field(default_factory=Definitions)
-    counts: Counts = field(default_factory=Counts)
-    seen: int = 0
-    met: set[str] = field(default_factory=set)
-
-    def load(
-        self,
-        documents: Iterable[Any],
-        *,
-        job_uid: str | None = None,
-        lower: datetime | None = None,
-        upper: datetime | None = None,
-    ) -> int:
-        """Read and write documents, a transaction a batch; return how many sessions began or ended between bounds.
-
-        A SourceError is raised when all that came before it is written.
-        """
-        within = 0
-        failures: list[SourceError] = []
-        for batch in batches(_up_to_failure(documents, failures), _A_TRANSACTION):
-            items = [read_session(each, self.source.version, job_uid=job_uid) for each in batch]
-            records = [each for each in items if isinstance(each, SessionRecord)]
-            self._write(records, [each for each in items if isinstance(each, Rejection)])
-            within += sum(_lies_between(each, lower, upper) for each in records)
-            self.seen += len(items)
-            if self.progress:
-                self.progress(STREAM, self.seen, None)
-        for failure in failures:
-            raise failure
-        return within
-
-    def _write(self, records: list[SessionRecord], rejections: list[Rejection]) -> None:
-        sync_run, at = self.sync_run, self.sync_run.observed_at
-
-        def write(connection: Connection) -> Counts:
-            counts = Counts()
-            for some in batches(records):
-                counts.add(write_sessions(connection, sync_run.server_id, at, self.zones, some, self.definitions))
-            store_rejections(
-                connection, sync_run.server_id, rejections, at, self.source.version, is_from_file=sync_run.is_from_file
-            )
-            _resolve(connection, sync_run, {each.session_uid for each in records})
-            return counts
-
-        self.counts.add(sync_run.write(write))
-        self.met.update(self.unfinished.keys() & {each.session_uid for each in records})
-        for each in records:
-            self.note_what_is_new(each)
-        for rejection in rejections:
-            self.note_rejected(rejection)
-
-    def read_list(
-        self, lower: datetime | None = None, upper: datetime | None = None, *, status: str | None = None
-    ) -> int:
-        """Load the list between two bounds, again where its pages moved; return how many sessions lie there."""
-
-        def load() -> int:
-            documents = chain.from_iterable(self.source.sessions(lower, upper, status=status))
-            return self.load(documents, lower=lower, upper=upper)
-
-        return _until_whole(load)
-
-    def close(self, begun: datetime | None, failure: SourceError | None = None) -> None:
-        """Write the stream's row: known completely up to the begin of a whole listing, if it was one."""
-        statuses = {word for path, word in self.unknown_words if path == "$.status"}
-
-        def finish(connection: Connection) -> StreamResult:
-            write_unknown_statuses(connection, statuses)
-            return self.result(
-                seen=self.seen,
-                complete_from=begun and min(first_start(connection, self.sync_run.server_id) or begun, begun),
-                complete_to=begun,
-                failure=failure,
-                counts=self.counts,
-            )
-
-        self.sync_run.finish(finish)
-        self.log_what_is_new(self.sync_run.server_name)
-
-    def save(self, cursor: dict[str, Any]) -> None:
-        """Note how far the sessions are known."""
-        server_id, at = self.sync_run.server_id, self.sync_run.observed_at
-        self.sync_run.write(lambda connection: write_cursor(connection, server_id, STREAM, cursor, at))
 
 
 def sync_sessions(
@@ -176,37 +53,43 @@ def sync_sessions(
     begun = _begin(sync_run.now(), sync_run.traffic.server_date)
     with reading(sync_run.engine) as connection:
         cursor = read_cursor(connection, sync_run.server_id, STREAM)
-        unfinished = unfinished_sessions(connection, sync_run.server_id, VERSIONS[source.version].kinds)
-    sessions = _SessionReading(
-        stream=STREAM, sync_run=sync_run, source=source, zones=zones, progress=progress, unfinished=unfinished
-    )
+        sessions = SessionReading(
+            stream=STREAM,
+            sync_run=sync_run,
+            source=source,
+            zones=zones,
+            progress=progress,
+            unfinished=unfinished_sessions(connection, sync_run.server_id, VERSIONS[source.version].kinds),
+            copy_uids=copy_uids(connection, sync_run.server_id) if _hides_kinds(source) else (),
+        )
+    since, is_whole, is_everything = known_since(sessions, cursor), True, False
     try:
-        if VERSIONS[source.version].session_bounds == "none":
-            _read_by_jobs(sessions, begun, cursor, full=full, at_once=at_once)
-        else:
-            _read_by_time(sessions, begun, cursor, full=full)
-        _ask_for(sessions, sorted(unfinished.keys() - sessions.met), at_once)
+        try:
+            if VERSIONS[source.version].session_bounds == "none":
+                is_everything = _read_by_jobs(sessions, begun, cursor, full=full, at_once=at_once)
+            else:
+                is_everything = _read_by_time(sessions, begun, cursor, full=full)
+        except IncompleteList as shortage:
+            is_whole = False
+            sessions.note_problem(shortage)
+        read_owed(sessions, since, is_everything=is_everything, at_once=at_once)
+        _ask_for(sessions, sorted(sessions.unfinished.keys() - sessions.met), at_once)
     except SourceError as error:
         sessions.close(None, error)
     else:
-        sessions.close(begun)
+        sessions.close(begun if is_whole else None)
 
 
 def ask_for_sessions(sync_run: SyncRun, source: Source, zones: Zones, uids: Sequence[str], *, at_once: int) -> None:
     """Ask for sessions by id; what fails makes the stream failed and the run partial."""
-    sessions = _SessionReading(stream=STREAM, sync_run=sync_run, source=source, zones=zones)
+    sessions = SessionReading(stream=STREAM, sync_run=sync_run, source=source, zones=zones)
     try:
         _ask_for(sessions, uids, at_once)
+        find_owners(sessions, at_once=at_once)
     except SourceError as error:
         sessions.close(None, error)
     else:
         sessions.close(None)
-
-
-def _resolve(connection: Connection, sync_run: SyncRun, uids: Collection[str]) -> None:
-    """Note that these sessions were read after all, or are no more."""
-    still_open = open_rejections(connection, sync_run.server_id, STREAM)
-    resolve_rejections(connection, [each.id for each in still_open if each.document_uid in uids], sync_run.observed_at)
 
 
 def _begin(now: datetime, server_date: datetime | None) -> datetime:
@@ -214,58 +97,51 @@ def _begin(now: datetime, server_date: datetime | None) -> datetime:
     return server_date if server_date and timedelta() < now - server_date < _WORST_CLOCK else now
 
 
-def _up_to_failure(documents: Iterable[T], failures: list[SourceError]) -> Iterator[T]:
-    """Yield documents; a failure ends them and is left in ``failures``."""
-    try:
-        yield from documents
-    except SourceError as error:
-        failures.append(error)
+def _read_by_time(sessions: SessionReading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool) -> bool:
+    """From v6 on: what began or ended since the last whole listing; at first everything, from v7 on slice by slice.
 
-
-def _until_whole(read: Callable[[], T]) -> T:
-    """Read a list again, a few times, while its pages move."""
-    for _ in range(_TRIES - 1):
-        with suppress(PagesShifted):
-            return read()
-    return read()
-
-
-def _lies_between(session: SessionRecord, lower: datetime | None, upper: datetime | None) -> bool:
-    """Tell whether a session began or ended between two bounds; a server may list others too, those that run."""
-    return any(
-        (lower is None or lower <= at) and (upper is None or at <= upper)
-        for at in (session.started_at, session.ended_at)
-        if at is not None
-    )
-
-
-def _read_by_time(sessions: _SessionReading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool) -> None:
-    """From v6 on: what began or ended since the last whole listing; at first everything, from v7 on slice by slice."""
+    Return whether it was everything.
+    """
     if cursor is not None and "begun" not in cursor:  # v5 and before have told nothing of copy jobs
         cursor = None
+    is_everything = full or cursor is None
     if full or (cursor is None and VERSIONS[sessions.source.version].session_bounds == "lower"):
-        sessions.read_list()
+        _read_list(sessions)
         cursor = {}
     elif cursor is None:
         oldest = begun - _SLICE
-        sessions.read_list(oldest)
+        _read_list(sessions, oldest)
         cursor = {"back_to": oldest}
     else:
         # Right whether the bound means the end of a session or, as the vendor's text says, its creation.
-        sessions.read_list(min([datetime.fromisoformat(cursor["begun"]), *sessions.unfinished.values()]) - _OVERLAP)
+        _read_list(sessions, min([datetime.fromisoformat(cursor["begun"]), *sessions.unfinished.values()]) - _OVERLAP)
     cursor = {**cursor, "begun": begun}
     sessions.save(cursor)
     while (back_to := cursor.get("back_to")) is not None:
         newest = datetime.fromisoformat(back_to) if isinstance(back_to, str) else back_to
         cursor = {"begun": begun, "back_to": newest - _SLICE}
-        if not sessions.read_list(newest - _SLICE, newest + _OVERLAP):
-            sessions.read_list(None, newest)  # whatever is older, behind a time without any
+        if not _read_list(sessions, newest - _SLICE, newest + _OVERLAP):
+            _read_list(sessions, None, newest)  # whatever is older, behind a time without any
             cursor = {"begun": begun}
         sessions.save(cursor)
     _read_running(sessions, begun)
+    return is_everything
 
 
-def _read_running(sessions: _SessionReading, begun: datetime) -> None:
+def _read_list(sessions: SessionReading, lower: datetime | None = None, upper: datetime | None = None) -> int:
+    """Load the list between two bounds, and the copy jobs' alone where their sessions look like the others."""
+    within = sessions.read_list(lower, upper)
+    if _hides_kinds(sessions.source):
+        within += sessions.read_list(lower, upper, kind="copy")
+    return within
+
+
+def _hides_kinds(source: Source) -> bool:
+    version = VERSIONS[source.version]
+    return "copy" in version.kinds and not version.has_session_types
+
+
+def _read_running(sessions: SessionReading, begun: datetime) -> None:
     """Read what still runs: a bound that means the end of a session hides it."""
     if VERSIONS[sessions.source.version].has_status_filter:
         sessions.read_list(status="Running")
@@ -273,22 +149,21 @@ def _read_running(sessions: _SessionReading, begun: datetime) -> None:
     with reading(sessions.sync_run.engine) as connection:
         running = running_jobs(connection, sessions.sync_run.server_id, begun - _SHORT_RUN)
     for uid in running:
-        with suppress(NotFound):
-            _until_whole(partial(_load_of_job, sessions, uid))
-
-
-def _load_of_job(sessions: _SessionReading, uid: str) -> int:
-    return sessions.load(chain.from_iterable(sessions.source.sessions_of_job(uid)), job_uid=uid)
+        try:
+            until_whole(partial(sessions.load_of_job, uid))
+        except SourceError as error:
+            if not is_missing(error):
+                raise
 
 
 def _read_by_jobs(
-    sessions: _SessionReading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool, at_once: int
-) -> None:
+    sessions: SessionReading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool, at_once: int
+) -> bool:
     """Up to v5: the whole list at first, once a day, and when a job is lost; in between the jobs that moved.
 
     A 404 below a job means that it was deleted meanwhile, or that the account may not see its sessions: the whole list
     tells which.
-    How far v6 and later know the sessions stays as it was: here are none of copy jobs.
+    How far v6 and later know the sessions stays as it was: here are none of copy jobs. Return whether it was the whole.
     """
     sync_run, server_id = sessions.sync_run, sessions.sync_run.server_id
     is_due = True
@@ -299,43 +174,67 @@ def _read_by_jobs(
             is_due = has_lost_jobs(connection, server_id, observed_at)
         is_due = is_due or begun - datetime.fromisoformat(cursor["whole_at"]) >= _WHOLE_LIST_EVERY
     if not is_due:
-
-        def fetch(uid: str) -> list[bytes]:
-            return _until_whole(
-                lambda: [bytes(each) for each in chain.from_iterable(sessions.source.sessions_of_job(uid))]
-            )
-
-        for uid, answer in fetch_concurrently(fetch, moved, at_once):
+        shortages: list[IncompleteList] = []
+        for uid, answer in fetch_concurrently(partial(fetch_of_job, sessions.source), moved, at_once):
             try:
-                documents = answer.result()
-            except NotFound:
+                documents, shortage = answer.result()
+            except SourceError as error:
+                if not is_missing(error):
+                    raise
                 is_due = True
             else:
                 sessions.load(documents, job_uid=uid)
+                shortages += [shortage] if shortage else []
+        if shortages:
+            raise shortages[0]
     if is_due:
         sessions.read_list()
         cursor = {**(cursor or {}), "whole_at": begun}
     sessions.save({**(cursor or {}), "observed_at": sync_run.observed_at})
+    return is_due
 
 
-def _ask_for(sessions: _SessionReading, uids: Sequence[str], at_once: int) -> None:
-    """Load sessions by id; a 404 that is confirmed means that the server has forgotten the session."""
-    forgotten: list[str] = []
+def _ask_for(sessions: SessionReading, uids: Sequence[str], at_once: int) -> None:
+    """Load sessions by id; one that is not there was forgotten by the server, if that is confirmed."""
+    missing: dict[str, SourceError] = {}
+    answered: list[str] = []
 
     def answers() -> Iterator[bytes]:
         for uid, answer in fetch_concurrently(partial(sessions.source.document, STREAM), uids, at_once):
             try:
-                yield answer.result()
-            except NotFound:
-                forgotten.append(uid)
+                document = answer.result()
+            except SourceError as error:
+                if not is_missing(error):
+                    raise
+                missing[uid] = error
+            else:
+                answered.append(uid)
+                yield document
 
     sessions.load(answers())
-    if forgotten and (problem := confirm_removed(sessions.source, STREAM)):
+    if missing and (problem := confirm_removed(sessions.source, STREAM)):
         raise problem
-    if forgotten:
-        sessions.sync_run.write(partial(_forget, sessions.sync_run, forgotten))
+    vague = {uid: error for uid, error in missing.items() if not isinstance(error, NotFound)}
+    if vague and not _has_witness(sessions, answered, missing):
+        for uid, error in vague.items():
+            sessions.note_problem(error)
+            del missing[uid]
+    if missing:
+        sessions.sync_run.write(partial(_forget, sessions.sync_run, sorted(missing)))
+
+
+def _has_witness(sessions: SessionReading, answered: Sequence[str], missing: Collection[str]) -> bool:
+    """Tell whether any session answers by id right now: of those that were asked for, else the newest that ended."""
+    with reading(sessions.sync_run.engine) as connection:
+        newest = newest_sessions(connection, sessions.sync_run.server_id, _WITNESSES)
+    for uid in [*answered[-1:], *newest]:
+        if uid not in missing:
+            with suppress(SourceError):
+                sessions.source.document(STREAM, uid)
+                return True
+    return False
 
 
 def _forget(sync_run: SyncRun, uids: Sequence[str], connection: Connection) -> None:
     forget_sessions(connection, sync_run.server_id, uids, sync_run.observed_at)
-    _resolve(connection, sync_run, set(uids))
+    resolve(connection, sync_run, set(uids))

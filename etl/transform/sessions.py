@@ -29,6 +29,7 @@ _STATISTICS = frozenset(
         *("writeRate", "writeRateBytesPS", "transferredData", "transferredDataBytes", "processedObjects", "bottleneck"),
     )
 )
+_JOB_PATH = "$._links.job"
 _PATHS = {name: f"$.statistics.{name}" for name in _STATISTICS}
 _STATUSES = values.vocabulary(*STATUSES)
 # No run lies outside of these years or takes longer; sums over hours and days rely on it.
@@ -42,20 +43,27 @@ _KINDS: Mapping[str | None, Kind] = {"Backup": "backup", "Copy": "copy"}
 _KIND_OF_TARGET: Mapping[str, Kind] = {"job": "backup", "copy_job": "copy"}
 
 
-def read_session(raw: values.Raw, api_version: int, *, job_uid: str | None = None) -> SessionRecord | Rejection:
+def read_session(
+    raw: values.Raw, api_version: int, *, job_uid: str | None = None, job_kind: Kind | None = None
+) -> SessionRecord | Rejection:
     """Read one document as the API of this version sent it; one that cannot be read is a Rejection.
 
-    ``job_uid`` is the job that was asked for; what the document says of its job counts more.
+    ``job_uid`` and ``job_kind`` are what was asked for; what the document says of its job counts more.
     """
     document: Any = None
     try:
         document = values.decode(raw)
-        return _read(document, job_uid)
+        return _read(document, job_uid, job_kind)
     except (values.Unreadable, RecursionError) as error:
         return rejection(STREAM, raw, document, error)
 
 
-def _read(document: Any, asked_for: str | None) -> SessionRecord:
+def lacks_job(item: Rejection) -> bool:
+    """Tell whether a session was rejected because it does not tell its job."""
+    return item.document_uid is not None and item.json_path == _JOB_PATH
+
+
+def _read(document: Any, asked_for: str | None, asked_kind: Kind | None) -> SessionRecord:
     if document is None:
         raise values.Unreadable("$", "null is not an object")
     get = values.members(document, "$", _KEYS)[0].get
@@ -77,7 +85,7 @@ def _read(document: Any, asked_for: str | None) -> SessionRecord:
         ended_at = started_at
     if ended_at is not None and ended_at - started_at > _LONGEST:
         raise values.Unreadable("$.endTime", f"a run of {(ended_at - started_at).days} days")
-    job_kind, job_uid = _job(get, asked_for, words, unread)
+    job_kind, job_uid = _job(get, asked_for, asked_kind, words, unread)
 
     def read(reader: Callable[[Any, str], T], name: str) -> T | None:
         return values.if_readable(reader, get(name), f"$.{name}", unread)
@@ -132,7 +140,11 @@ def _statistics(value: Any, path: str) -> Mapping[str, Any]:
 
 
 def _job(
-    get: Callable[[str], Any], asked_for: str | None, words: values.UnknownWords, unread: values.Unread
+    get: Callable[[str], Any],
+    asked_for: str | None,
+    asked_kind: Kind | None,
+    words: values.UnknownWords,
+    unread: values.Unread,
 ) -> tuple[Kind, str]:
     """Tell whose run it was: v8 has ``jobId``, v7 and v8 ``jobType``, all have a link to the job or the copy job."""
     kind = _KINDS.get(values.word(get("jobType"), "$.jobType", _JOB_TYPES, words))
@@ -144,8 +156,8 @@ def _job(
         if link.target_uid and (linked_kind := _KIND_OF_TARGET.get(link.target_type)):
             linked.setdefault(linked_kind, link.target_uid)
     # The run of a copy job may be linked to the job that it copies, too.
-    kind = kind or ("copy" if "copy" in linked else "backup")
+    kind = kind or ("copy" if "copy" in linked else "backup" if linked else asked_kind or "backup")
     uid = uid or linked.get(kind) or next(iter(linked.values()), asked_for)
     if uid is None:
-        raise values.Unreadable("$._links.job", "a session that does not tell its job")
+        raise values.Unreadable(_JOB_PATH, "a session that does not tell its job")
     return kind, uid

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -190,3 +191,67 @@ def test_after_close_nothing_is_sent(server: SimulatedServer, connect: Connect) 
     with pytest.raises(RuntimeError, match="closed"):
         client.document("jobs", "x")
     assert len(server.requests) == before
+
+
+# Limits on what an answer may hold ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_a_page_has_a_limit_on_decoded_bytes(
+    is_packed: bool, server: SimulatedServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etl.extract.connection.LONGEST_ANSWER", 2 * 1024 * 1024)
+    body = b'{"results":[]}' + b" " * (2 * 1024 * 1024)
+    headers = {"Content-Encoding": "gzip"} if is_packed else {}
+    body = gzip.compress(body) if is_packed else body
+    client = connect(server)
+    fault = server.faults.before("/v8/Jobs", lambda _: Response.of_json([body], headers=headers))
+    with pytest.raises(BadResponse) as caught:
+        list(client.listing("jobs"))
+    assert caught.value.what == "an answer of more than 2 MiB"
+    assert fault.struck == 1
+
+
+def test_an_error_and_a_token_have_a_limit(server: SimulatedServer, connect: Connect) -> None:
+    client = connect(server)
+    long = b'{"message":"' + b"x" * (1024 * 1024) + b'"}'
+    server.faults.before("/v[18]/Jobs", lambda request: Response.of_json([long], 404) if request.bearer else None)
+    with pytest.raises(BadResponse, match="an answer of more than 1 MiB"):
+        list(client.listing("jobs"))
+    old = connect(server, "v1")
+    with pytest.raises(BadResponse, match="an answer of more than 1 MiB"):
+        list(old.listing("jobs"))
+    server.faults.clear()
+    server.faults.before("/v8/token", lambda _: Response.of_json([long]))
+    with pytest.raises(BadResponse, match="an answer of more than 1 MiB"):
+        connect(server)
+
+
+def test_a_packed_answer_is_read(server: SimulatedServer, connect: Connect) -> None:
+    def pack(_: Request, response: Response) -> Response:
+        return Response.of_json([gzip.compress(response.body)], headers={"Content-Encoding": "gzip"})
+
+    server.faults.after("/v[18]/jobs", pack)
+    for version in ("v1", "v8"):
+        assert sum(len(batch) for batch in connect(server, version).listing("jobs")) == 7
+
+
+@pytest.mark.parametrize("where", ["before", "between", "behind"])
+def test_an_array_of_white_space_is_not_read_for_ever(where: str, server: SimulatedServer, connect: Connect) -> None:
+    sent: list[bytes] = {"before": [], "between": [b'[{"id":"a"},'], "behind": [b'[{"id":"a"}]']}[where]
+    client = connect(server, "v1")
+
+    class Endless:
+        def __iter__(self) -> Iterator[bytes]:
+            yield from sent
+            while True:
+                yield b" " * 65_536
+
+    def answer(_: Request) -> Response:
+        response = Response.of_json(Endless())
+        response.is_chunked = True
+        return response
+
+    server.faults.before("/v1/Jobs", answer)
+    with pytest.raises(BadResponse, match="more than 1048576 bytes of white space"):
+        list(client.listing("jobs"))

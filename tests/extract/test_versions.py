@@ -8,7 +8,7 @@ import pytest
 from etl.errors import BadResponse, VersionNotServed
 from etl.extract.client import Vb365Client
 from etl.extract.versions import NAMES, V1, V2, V3, V4, V5, V6, V7, V8, VERSIONS, ApiVersion, choose
-from etl.simulator import SimulatedServer, World
+from etl.simulator import Response, SimulatedServer, World
 
 
 def chosen(configured: str, last_known: str | None, answers: dict[int, list[bool]]) -> tuple[int, list[int]]:
@@ -115,6 +115,17 @@ def test_discovery_asks_anonymously(connect: Callable[..., Vb365Client]) -> None
             ("GET", "/v5/ServiceInstance"),
         ]
         assert bearers == [None, None, None, None]
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 410, 501])
+def test_discovery_goes_on_downwards_whatever_says_that_a_version_is_not_served(
+    status: int, connect: Callable[..., Vb365Client]
+) -> None:
+    with SimulatedServer(World(jobs=1), versions=(1, 2, 5)) as server:
+        server.faults.before("/v[678]/.*", lambda _: Response(status))
+        assert connect(server, "auto").version == 5
+        with pytest.raises(VersionNotServed, match="does not serve v7 of the API, but v5, v2, v1"):
+            connect(server, "v7")
 
 
 def test_discovery_tells_a_web_server_from_the_api(

@@ -21,7 +21,7 @@ from sqlalchemy import Engine, event
 from etl.load import dimensions
 from etl.simulator import Session, SimulatedServer, World
 from etl.streams import facts as derived
-from etl.streams import messages, sessions
+from etl.streams import messages, session_reading, sessions
 from tests.conftest import Database
 from tests.laws.test_crash_law import AFTER, KILLED, Rows, at_one_instant, restore_rows, run_patiently, saved_rows
 from tests.natural_rows import natural_rows
@@ -134,7 +134,7 @@ def make_present(world: World) -> list[Session]:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "_A_TRANSACTION", 8)
+    monkeypatch.setattr(session_reading, "_A_TRANSACTION", 8)
     monkeypatch.setattr(sessions, "_SLICE", timedelta(days=2))
     monkeypatch.setattr(messages, "_LOGS_A_TRANSACTION", 2)
     monkeypatch.setattr(derived, "_JOBS_AT_ONCE", 2)

@@ -1,0 +1,99 @@
+"""Sessions that are read job by job: all that a job ever had, once, where the lists bring less than that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from etl.errors import IncompleteList, NotFound, SourceError, Unreachable
+from etl.extract.concurrently import fetch_concurrently
+from etl.extract.versions import VERSIONS
+from etl.load.backlog import Backlog, JobKey, read_backlog, write_backlog
+from etl.load.sessions import appeared_jobs, moved_jobs
+from etl.streams.session_reading import SessionReading, fetch_of_job
+from etl.transform.records import Kind
+from etl.warehouse.engine import reading
+
+
+def known_since(sessions: SessionReading, cursor: dict[str, Any] | None) -> datetime | None:
+    """Return the observation up to which the sessions of all jobs that appeared are known; None before the first."""
+    with reading(sessions.sync_run.engine) as connection:
+        since = read_backlog(connection, sessions.sync_run.server_id).since
+    if since is not None or cursor is None:
+        return since
+    text = cursor.get("observed_at", cursor.get("begun"))  # as releases before this cursor knew it
+    return datetime.fromisoformat(text) if isinstance(text, str) else None
+
+
+def read_owed(sessions: SessionReading, since: datetime | None, *, is_everything: bool, at_once: int) -> None:
+    """Read all sessions of the jobs that appeared since an observation, or that are still owed a look at them.
+
+    A job that is seen for the first time, or again, brings sessions that are older than where the lists go on; those
+    that do not tell their job are looked for below the jobs that moved. What cannot be read stays owed.
+    ``is_everything``: this run has read all sessions that the lists show.
+    """
+    sync_run = sessions.sync_run
+    kinds = VERSIONS[sessions.source.version].kinds
+    with reading(sync_run.engine) as connection:
+        owed = set(read_backlog(connection, sync_run.server_id).owed)
+        if is_everything:
+            since, owed = None, {each for each in owed if each[0] not in kinds}
+        elif since is not None:
+            owed |= appeared_jobs(connection, sync_run.server_id, since)
+        if sessions.ownerless:
+            owed |= {("backup", uid) for uid in moved_jobs(connection, sync_run.server_id, "backup", since)}
+    if owed:
+        _write(sessions, owed, since)  # so that nothing of it is lost where this run fails
+    left = {each for each in owed if each[0] not in kinds}
+    for kind in kinds:
+        left |= _read_all(sessions, kind, [uid for of_kind, uid in owed if of_kind == kind], at_once)
+    sessions.reject_ownerless()
+    _write(sessions, left, sync_run.observed_at)
+
+
+def find_owners(sessions: SessionReading, *, at_once: int) -> None:
+    """Look for the sessions that do not tell their job below all jobs."""
+    if sessions.ownerless:
+        with reading(sessions.sync_run.engine) as connection:
+            uids = moved_jobs(connection, sessions.sync_run.server_id, "backup", None)
+        _read_all(sessions, "backup", uids, at_once)
+        sessions.reject_ownerless()
+
+
+def _write(sessions: SessionReading, owed: Collection[JobKey], since: datetime | None) -> None:
+    sync_run = sessions.sync_run
+    backlog = Backlog(frozenset(owed), since)
+    sync_run.write(lambda connection: write_backlog(connection, sync_run.server_id, backlog, sync_run.observed_at))
+
+
+def _read_all(sessions: SessionReading, kind: Kind, uids: Collection[str], at_once: int) -> set[JobKey]:
+    """Read all sessions of some jobs; return those jobs of which they could not be read."""
+    if not uids:
+        return set()
+    version = VERSIONS[sessions.source.version]
+    if kind == "copy" and version.has_sessions_below_jobs:  # below backup jobs alone
+        sessions.read_list(kind="copy")
+        return set()
+    failed: set[JobKey] = set()
+    is_empty = False
+    for uid, answer in fetch_concurrently(lambda uid: fetch_of_job(sessions.source, uid), sorted(uids), at_once):
+        shortage: IncompleteList | None = None
+        try:
+            documents, shortage = answer.result()
+        except NotFound:
+            continue  # it was deleted meanwhile
+        except Unreachable:
+            raise
+        except SourceError as error:
+            sessions.note_problem(error)
+            failed.add((kind, uid))
+        else:
+            sessions.load(documents, job_uid=uid, job_kind=kind)
+            is_empty |= not documents
+        if shortage:
+            sessions.note_problem(shortage)
+            failed.add((kind, uid))
+    if kind == "copy" and is_empty:  # the reference knows the filter by job for backup jobs alone
+        sessions.read_list(kind="copy")
+    return failed
