@@ -55,6 +55,10 @@ def simulate(
     history: Annotated[
         str, typer.Option(metavar="TIME", help="How long the jobs have run already, such as 12h or 30d.")
     ] = "0d",
+    hidden_counters: Annotated[
+        bool,
+        typer.Option("--hidden-counters", help="Send counters of objects that no reference names."),
+    ] = False,
 ) -> None:
     """Serve a simulated VB365 server, with every version of its API, on this machine only, until Ctrl+C."""
     open_log(context)
@@ -78,6 +82,7 @@ def simulate(
             tls=tls,
             speed=speed,
             history=lasted,
+            has_hidden_counters=hidden_counters,
             say=typer.echo,
         )
     except OSError as error:

@@ -17,7 +17,7 @@ _KEYS = frozenset(
     (
         *("id", "jobId", "jobType", "creationTime", "endTime", "status", "jobSessionConfigType", "details", "progress"),
         *("mainSessionId", "retryCount", "jobWillBeRetried", "repositoryId", "proxyId", "proxyPoolId", "statistics"),
-        *("eTag", "_links"),
+        *("total", "eTag", "_links"),
     )
 )
 _STATISTICS = frozenset(
@@ -97,6 +97,7 @@ def _read(document: Any, asked_for: str | None) -> SessionRecord:
         retry_count=values.integer(get("retryCount"), "$.retryCount"),
         will_be_retried=values.boolean(get("jobWillBeRetried"), "$.jobWillBeRetried"),
         objects_processed=values.integer(get("progress"), "$.progress", bits=64),
+        objects_total=values.counter(get("total"), "$.total"),
         items_processed=figure("processedObjects"),
         transferred_bytes=figure("transferredDataBytes", transferred.size),
         processing_bytes_per_second=figure("processingRateBytesPS", processing.size),

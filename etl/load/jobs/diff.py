@@ -14,10 +14,10 @@ from etl.transform.job_fields import (
     DEFINITION_FIELDS,
     FIELD_NAMED,
     FIELDS,
+    HISTORY_REVISION,
     PATHS_OF_NEWER_FIELDS,
     SCHEDULE_FIELDS,
     STATUS_FIELDS,
-    TRANSFORM_REVISION,
     known_fields,
     version_bit,
 )
@@ -214,8 +214,8 @@ def _compare_definition(
 
 
 def _readers(known: KnownJob, read_by: int) -> int:
-    """Return the API versions that have read a row as today's transform reads; an older one knew less."""
-    return 0 if known.transform_revision < TRANSFORM_REVISION else read_by
+    """Return the API versions that have read a row as today's transform reads; an older one knew less of it."""
+    return 0 if known.transform_revision < HISTORY_REVISION else read_by
 
 
 def _merge_values(

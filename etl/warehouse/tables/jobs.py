@@ -65,6 +65,8 @@ job = define(
     column("last_run_epoch", BigInteger(), "last_run_at as seconds since 1970-01-01 UTC"),
     column("extra", long_text(), "Unknown fields of the last reading, volatile ones too, as JSON text"),
     column("e_tag", BigInteger(), "The server's eTag, current only (v8)"),
+    column("total_objects", BigInteger(), "Objects that the job has to process, current only (v8, where it is sent)"),
+    column("processed_objects", BigInteger(), "Objects processed by its last run, current only (v8, where it is sent)"),
     column("api_version", word(8), "API version of the last reading"),
     column("transform_revision", Integer(), "Revision of the transform that last read it"),
     column("document_digest", digest(), "Digest of the last document; an equal one needs no reading"),

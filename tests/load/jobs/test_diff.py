@@ -795,15 +795,20 @@ def test_h10_fields_that_are_only_learned_have_no_row_beside_those_that_changed(
 # H11 -----------------------------------------------------------------------------------------------------------
 
 
+LATER = job_fields.TRANSFORM_REVISION + 1
+
+
 @pytest.fixture
 def newer_transform(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second revision of the transform, which learned to read offset_minutes, last_backup_at and ``tier``."""
-    monkeypatch.setattr(job_fields, "TRANSFORM_REVISION", 2)
-    monkeypatch.setattr(comparison, "TRANSFORM_REVISION", 2)
-    newer = {name: dataclasses.replace(FIELD_NAMED[name], revision=2) for name in ("offset_minutes", "last_backup_at")}
+    """A later revision of the transform, which learned to read offset_minutes, last_backup_at and ``tier``."""
+    monkeypatch.setattr(job_fields, "TRANSFORM_REVISION", LATER)
+    monkeypatch.setattr(comparison, "HISTORY_REVISION", LATER)
+    newer = {
+        name: dataclasses.replace(FIELD_NAMED[name], revision=LATER) for name in ("offset_minutes", "last_backup_at")
+    }
     monkeypatch.setattr(job_fields, "FIELD_NAMED", {**FIELD_NAMED, **newer})
     monkeypatch.setattr(comparison, "PATHS_OF_NEWER_FIELDS", {"tier"})
-    # the answers of a transform that knows no second revision, and of this one, must not be mixed up
+    # the answers of a transform that knows no later revision, and of this one, must not be mixed up
     uncached = known_fields.__wrapped__
     monkeypatch.setattr(comparison, "known_fields", uncached)
 
