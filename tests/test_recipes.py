@@ -190,8 +190,9 @@ OF_THE_SCHEDULE: Edits = {
     "etl/transform/job_fields.py": [
         (
             '    Field("last_status", ',
-            '    Field("is_spread", "schedule", {"spread": boolean}, {"backup": _V8}, POLICY, '
-            + f"revision={REVISION}),\n",
+            '    Field("is_spread", "schedule", {"spread": boolean}, {"backup": _V8}, POLICY, revision=N),\n'.replace(
+                "=N)", f"={REVISION})"
+            ),
         )
     ],
     "etl/transform/records.py": [("\n\nclass Link(", "    is_spread: bool | None = None\n")],
