@@ -336,7 +336,7 @@ def _assert_unchanged(sync_run: SyncRun, saved: JobReading, last_observation: da
         history = JobHistory(connection, sync_run.server_id, sync_run.id, saved.kind, sync_run.observed_at)
         differs = bool(saved.rejected)
         for records, _ in saved.spool.batches():
-            differs |= any(each.is_change for each in history.compare(records).seen)
+            differs |= any(each.says_otherwise for each in history.compare(records).seen)
         if differs:
             raise UsageError(
                 "the file differs from what is known, yet is not newer than the last observation,"

@@ -115,6 +115,12 @@ class JobDiff(Struct, frozen=True, gc=False):
         return self.opens_version or self.opens_status
 
     @property
+    def says_otherwise(self) -> bool:
+        """Whether the reading differs from what is known, be it in an unknown field that is not volatile."""
+        volatile = self.known.rest.last if self.known else {}
+        return self.is_change or any(each.path not in volatile for each in self.extra.changes)
+
+    @property
     def completes_version(self) -> bool:
         """Whether the open version, completed in place, has other values than before."""
         before = self.known.definition if self.known else None

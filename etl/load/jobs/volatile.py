@@ -58,6 +58,8 @@ def note_volatile(
 
     Their open rows on that server close. A path that was lifted is not noted again.
     """
+    if not moved:
+        return ()
     stream = {"server_id": server_id, "stream": STREAM_OF_KIND[kind]}
     noted = select(volatile_field.c.json_path).where(*(volatile_field.c[name] == each for name, each in stream.items()))
     known = {path_of(each) for each in connection.scalars(noted)}
