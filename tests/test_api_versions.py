@@ -22,9 +22,9 @@ from etl.warehouse.tables import (
     backup_window,
     job,
     job_change,
+    job_extra,
     job_status,
     job_version,
-    job_version_extra,
     organization,
     proxy,
     repository,
@@ -329,12 +329,13 @@ def test_up_and_down_adds_no_version_and_no_interval(database: Database, estate:
     assert {read_by for (read_by,) in rows(engine, job_version.c.read_by)} == {255, 0b11100000}
     assert {read_by for (read_by,) in rows(engine, job_status.c.read_by)} == {255, 0b11100000}
     assert sorted(rows(engine, job.c.job_uid, job.c.e_tag)) == sorted((uid, estate.jobs[uid].e_tag) for uid in uids)
-    extras = rows(engine, job_version_extra.c.api_version, job_version_extra.c.extra)
+    extras = rows(engine, job_extra.c.api_version, job_extra.c.json_path, job_extra.c.value)
     for version in range(1, 9):
         kinds = [each.kind for each in estate.jobs.values() if each.extra]
         shown = len(kinds) if version >= 6 else kinds.count("backup")
-        assert [api_version for api_version, _ in extras].count(f"v{version}") == shown
-    assert ("v3", '{"owner":{"team":"it"},"schedulePolicy":{"blackout":[0,null]},"tier":0}') in extras
+        assert [api_version for api_version, *_ in extras].count(f"v{version}") == 3 * shown
+    for name, value in (("owner.team", '"it"'), ("schedulePolicy.blackout", "[0,null]"), ("tier", "0")):
+        assert ("v3", f"$.{name}", value) in extras
 
 
 PERIODIC: dict[str, Any] = {
@@ -391,7 +392,6 @@ def fields(engine: Engine) -> list[tuple[Any, ...]]:
             ],
         ),
         (DAILY, {"is_window_enabled": True}, [("schedule.is_window_enabled", "0", "1")]),
-        (DAILY, {"extra": {"tier": 2}}, [("extra.tier", "1", "2")]),
     ],
 )
 @pytest.mark.parametrize("lesser", [1, 5])
@@ -546,7 +546,7 @@ def test_an_edit_to_hours_8_is_seen_by_the_next_version_that_tells_it_from_hours
     assert rows(engine, job_version.c.version_number, job_version.c.valid_from) == [(1, at(0)), (2, at(3))]
 
 
-def test_an_edit_of_an_unknown_field_is_one_version_however_many_versions_show_it(
+def test_an_edit_of_an_unknown_field_is_told_once_however_many_versions_show_it(
     sqlite_database: Database, served: Serve
 ) -> None:
     engine = sqlite_database.engine
@@ -557,11 +557,17 @@ def test_an_edit_of_an_unknown_field_is_one_version_however_many_versions_show_i
     world.edit_job(A, extra={"tier": 2, "owner": "it"})
     for hours, version in enumerate((7, 8, 6, 7), 3):
         read(hours, version)
-    assert rows(engine, job_version.c.valid_from) == [(at(0),), (at(3),)]
+    assert rows(engine, job_version.c.valid_from) == [(at(0),)]
     assert fields(engine) == [("extra.owner", None, '"it"'), ("extra.tier", "1", "2")]
-    assert rows(engine, job_version_extra.c.api_version, job_version_extra.c.extra) == [
-        *((f"v{version}", '{"tier":1}') for version in (6, 7, 8)),
-        *((f"v{version}", '{"owner":"it","tier":2}') for version in (6, 7, 8)),
+    shown = rows(engine, job_extra.c.api_version, job_extra.c.json_path, job_extra.c.value, job_extra.c.valid_from)
+    assert sorted(shown) == [
+        row
+        for version, first, second in (("v6", 2, 5), ("v7", 1, 3), ("v8", 0, 4))
+        for row in (
+            (version, "$.owner", '"it"', at(second)),
+            (version, "$.tier", "1", at(first)),
+            (version, "$.tier", "2", at(second)),
+        )
     ]
 
 

@@ -28,6 +28,7 @@ from etl.cli.setup import EXAMPLE
 from etl.config import STREAMS, Settings
 from etl.extract.versions import VERSIONS
 from etl.simulator import SimulatedServer, World
+from etl.transform.job_fields import TRANSFORM_REVISION
 from etl.warehouse import schema
 from etl.warehouse.access.allowed import Right, rights
 from etl.warehouse.views import VIEWS, View
@@ -72,11 +73,12 @@ def test_lines_are_as_long_as_those_of_the_code() -> None:
 # A field of a job ------------------------------------------------------------------------------------------------
 
 NAME = "is_encrypted"
+REVISION = TRANSFORM_REVISION + 1
 EDITS: Edits = {
     "etl/transform/job_fields.py": [
         (
             '    Field("organization_uid", ',
-            f'    Field("{NAME}", "definition", {{"isEncrypted": boolean}}, {{"backup": _V8}}, revision=2),\n',
+            f'    Field("{NAME}", "definition", {{"isEncrypted": boolean}}, {{"backup": _V8}}, revision={REVISION}),\n',
         )
     ],
     "etl/transform/records.py": [("    schedule: Schedule = ", f"    {NAME}: bool | None = None\n")],
@@ -188,7 +190,9 @@ OF_THE_SCHEDULE: Edits = {
     "etl/transform/job_fields.py": [
         (
             '    Field("last_status", ',
-            '    Field("is_spread", "schedule", {"spread": boolean}, {"backup": _V8}, POLICY, revision=2),\n',
+            '    Field("is_spread", "schedule", {"spread": boolean}, {"backup": _V8}, POLICY, revision=N),\n'.replace(
+                "=N)", f"={REVISION})"
+            ),
         )
     ],
     "etl/transform/records.py": [("\n\nclass Link(", "    is_spread: bool | None = None\n")],
@@ -245,7 +249,7 @@ def test_a_revision_that_was_not_raised_is_seen(with_the_field: Copy, tmp_path: 
     copy = Copy.of(with_the_field.folder, tmp_path)
     catalogue = copy.folder / "etl" / "transform" / "job_fields.py"
     text = catalogue.read_text("utf-8")
-    catalogue.write_text(text.replace('{"backup": _V8}, revision=2', '{"backup": _V8}'), encoding="utf-8")
+    catalogue.write_text(text.replace(f'{{"backup": _V8}}, revision={REVISION}', '{"backup": _V8}'), encoding="utf-8")
     code, output = seen_by_its_tests(copy)
     assert code != 0
     assert "is_encrypted is not of revision 1" in output, output

@@ -429,6 +429,7 @@ def test_an_older_file_that_says_the_same_changes_nothing(desk: Desk, hours: flo
     [
         pytest.param({"name": "Renamed"}, id="another definition"),
         pytest.param({"lastStatus": "Failed"}, id="another status"),
+        pytest.param({"tier": 2}, id="an unknown field"),
         pytest.param({"id": OTHER}, id="an unknown job"),
         pytest.param({"lastRun": "perhaps"}, id="unreadable"),
     ],

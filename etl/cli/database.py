@@ -22,7 +22,8 @@ def upgrade(context: typer.Context, json: Json = False, config: Config = None) -
 
     opened = open_engine(open_settings(context, config))
     before = schema.current_revision(opened)
-    is_changed = schema.upgrade(opened)
+    with progress() as report:
+        is_changed = schema.upgrade(opened, progress=report)
     after = schema.current_revision(opened)
     if json:
         print_json({"before": before, "after": after, "is_changed": is_changed})

@@ -64,11 +64,13 @@ def open_engine(settings: Settings) -> Engine:
 
 def open_database(settings: Settings, *, upgrade: bool = False, writes: bool = False) -> Engine:
     """Open the database of the settings: brought up to date first, or held to be so, and fit if more is written."""
+    from etl.cli.output import progress
     from etl.warehouse import preconditions, schema
 
     opened = open_engine(settings)
     if upgrade:
-        schema.upgrade(opened)
+        with progress() as report:
+            schema.upgrade(opened, progress=report)
     elif _is_missing(opened) or schema.current_revision(opened) is None:
         hint = "run: vb365-etl sync; or check --config, database.url and the folder you are in"
         raise RevisionMismatch("no pass has filled it yet", where=f"database {settings.database.url}", hint=hint)

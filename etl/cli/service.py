@@ -59,6 +59,10 @@ def simulate(
         list[str] | None,
         typer.Option(metavar="HABIT", help="What servers in the field do, such as no-next; can be repeated."),
     ] = None,
+    hidden_counters: Annotated[
+        bool,
+        typer.Option("--hidden-counters", help="Send counters of objects that no reference names."),
+    ] = False,
 ) -> None:
     """Serve a simulated VB365 server, with every version of its API, on this machine only, until Ctrl+C."""
     open_log(context)
@@ -85,6 +89,7 @@ def simulate(
             speed=speed,
             history=lasted,
             oddities=odd or (),
+            has_hidden_counters=hidden_counters,
             say=typer.echo,
         )
     except OSError as error:

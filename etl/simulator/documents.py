@@ -201,6 +201,7 @@ def _identity_and_status(job: Job, version: ApiVersion) -> Document:
     document |= {"isEnabled": job.is_enabled, "lastStatus": job.last_status}
     if version >= V8:
         document["eTag"] = job.e_tag
+        document |= _with_values({"totalObjects": job.total_objects, "processedObjects": job.processed_objects})
     return document
 
 

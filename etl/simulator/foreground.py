@@ -30,12 +30,14 @@ def serve(
     start: datetime | None = None,
     history: timedelta = timedelta(0),
     oddities: Iterable[str] = (),
+    has_hidden_counters: bool = False,
     say: Callable[[str], None],
 ) -> None:
     """Serve a simulated VB365 server until SIGINT or SIGTERM; to be called from the main thread.
 
     ``speed``: simulated seconds per real second, 0 stops the clock; ``start``: where the clock begins (default: now);
-    ``history``: how long the jobs have run already then; ``oddities``: names of habits (oddities.ODDITIES).
+    ``history``: how long the jobs have run already then; ``has_hidden_counters``: as of World; ``oddities``: names of
+    habits (oddities.ODDITIES).
     The first line said is "Listening on URL"; OSError if the port is taken.
     """
     stop = Event()
@@ -45,7 +47,8 @@ def serve(
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        world = World(seed, jobs, copy_jobs, start or datetime.now(UTC), history=history)
+        begins = start or datetime.now(UTC)
+        world = World(seed, jobs, copy_jobs, begins, history=history, has_hidden_counters=has_hidden_counters)
         with SimulatedServer(world, tls, host, port, versions, oddities=oddities) as server:
             say(f"Listening on {server.url}")
             say(f"User name {server.username}, password {server.password}")

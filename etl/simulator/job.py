@@ -44,6 +44,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A backup job or a copy job; None = there is no value.
 
     Windows are masks of 168 characters 1/0, Sunday 00:00 first; a mask of another length is served as it is.
+    ``total_objects`` and ``processed_objects`` are what v8 sends though its reference does not say so; None: not sent.
     ``extra`` and ``policy_extra`` hold fields that no reference names: every API version merges them into the
     document and into its schedulePolicy (``orjson.Fragment(b"1E400")`` writes a value byte for byte).
     A job is a value: it changes by being replaced in its world, which is how rendered documents know they are stale.
@@ -81,6 +82,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     next_run_at: Instant = None
     last_backup_at: Instant = None
     e_tag: int = 1
+    total_objects: int | None = None
+    processed_objects: int | None = None
     extra: Mapping[str, Any] = {}
     policy_extra: Mapping[str, Any] = {}
 

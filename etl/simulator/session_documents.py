@@ -111,6 +111,8 @@ def _session(session: Session, version: ApiVersion, zone: ZoneInfo) -> Document:
             "proxyId": session.proxy_uid,
             "proxyPoolId": session.proxy_pool_uid,
         }
+        if session.total is not None:
+            document["total"] = session.total
     return document
 
 

@@ -33,7 +33,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One run attempt of a job, whether the job still exists or not; it changes by being replaced.
 
     ``main_session_uid`` is the first attempt of a retry, None for a first attempt; ``items`` are what the API calls
-    processedObjects. ``details`` that are not set follow from the figures, a ``log`` that is None is drawn from chance.
+    processedObjects, a ``total`` that is set is sent by v8. ``details`` that are not set follow from the figures, a
+    ``log`` that is None is drawn from chance.
     """
 
     uid: str
@@ -50,6 +51,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     main_session_uid: str | None = None
     will_be_retried: bool | None = None
     progress: int = 0
+    total: int | None = None
     items: int = 0
     transferred_bytes: int = 0
     processing_bytes_per_second: int = 0

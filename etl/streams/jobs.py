@@ -367,7 +367,9 @@ def load_documents(sync_run: SyncRun, documents: JobReading) -> None:
     sync_run.finish(lambda connection: _load(connection, sync_run, documents))
     documents.log_what_is_new(sync_run.server_name)
     for path in documents.volatile:
-        logger.warning("volatile field, out of versions from now on", server=sync_run.server_name, path=path)
+        logger.warning(
+            "unknown field moves by itself, written once a day from now on", server=sync_run.server_name, path=path
+        )
 
 
 def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> StreamResult:
@@ -419,7 +421,7 @@ def _assert_unchanged(sync_run: SyncRun, saved: JobReading, last_observation: da
         history = JobHistory(connection, sync_run.server_id, sync_run.id, saved.kind, sync_run.observed_at)
         differs = bool(saved.rejected)
         for records, _ in saved.spool.batches():
-            differs |= any(each.is_change for each in history.compare(records).seen)
+            differs |= any(each.says_otherwise for each in history.compare(records).seen)
         if differs:
             raise UsageError(
                 "the file differs from what is known, yet is not newer than the last observation,"

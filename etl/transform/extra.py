@@ -48,6 +48,16 @@ def path_to(parent: str, key: str) -> str:
     return f"{parent}['{quoted}']"
 
 
+def json_path(path: str) -> str:
+    """Write the path of an unknown field as JSONPath, as it is stored: ``settings.depth`` is ``$.settings.depth``."""
+    return f"${path}" if path.startswith("[") else f"$.{path}"
+
+
+def path_of(stored: str) -> str:
+    """Read the path of an unknown field as it is stored; inverse of json_path."""
+    return stored.removeprefix("$").removeprefix(".")
+
+
 def leaves(tree: Mapping[str, Any]) -> dict[str, str]:
     """Flatten a decoded object to leaf path -> canonical JSON text; arrays, scalars and empty objects are leaves.
 

@@ -14,7 +14,18 @@ from typing import Any, Literal, NamedTuple
 
 from etl.extract.versions import V1, V2, V6, V7, V8, VERSIONS, ApiVersion, versions_of
 from etl.transform.records import STATUSES, Kind
-from etl.transform.values import Vocabulary, boolean, instant, integer, long_integer, text, time_of_day, uid, vocabulary
+from etl.transform.values import (
+    Vocabulary,
+    boolean,
+    counter,
+    instant,
+    integer,
+    long_integer,
+    text,
+    time_of_day,
+    uid,
+    vocabulary,
+)
 from etl.transform.windows import read_mask
 
 Role = Literal["definition", "schedule", "status", "current"]
@@ -177,6 +188,9 @@ FIELDS: tuple[Field, ...] = (
     Field("window_minute_offset", "status", {"minuteOffset": integer}, _BOTH, WINDOW),
     Field("periodic_window_minute_offset", "status", {"minuteOffset": integer}, {"backup": _V6}, PERIODIC_WINDOW),
     Field("e_tag", "current", {"eTag": long_integer}, {}),
+    # Counters that servers send though no reference names them; they move with each run.
+    Field("total_objects", "current", {"totalObjects": counter}, {}, revision=2),
+    Field("processed_objects", "current", {"processedObjects": counter}, {}, revision=2),
 )
 
 # What the job backs up and what a request asked for: known, and kept nowhere (H1).
@@ -190,6 +204,9 @@ def _names(role: Role) -> tuple[str, ...]:
 DEFINITION_FIELDS, SCHEDULE_FIELDS, STATUS_FIELDS = _names("definition"), _names("schedule"), _names("status")
 CURRENT_FIELDS = _names("current")
 FIELD_NAMED: Mapping[str, Field] = {each.name: each for each in FIELDS}
+
+# The newest revision that taught the transform what history keeps: rows of an older one do not know all of it.
+HISTORY_REVISION = max(1, *(each.revision for each in FIELDS if each.role != "current"))
 
 # It salts the document digest (H11), so every document is read once more when it grows: by a field's revision, or by
 # hand here, where a reader changes.

@@ -83,6 +83,8 @@ class JobRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
     window_minute_offset: int | None = None
     periodic_window_minute_offset: int | None = None
     e_tag: int | None = None
+    total_objects: int | None = None
+    processed_objects: int | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
     unknown_words: tuple[tuple[str, str], ...] = ()
@@ -112,8 +114,8 @@ class SessionRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
     """One reading of one run attempt; None = this document does not tell. Times are aware, in UTC.
 
     ``ended_at`` is None while it runs, whatever the document says. ``main_session_uid`` and ``retry_count`` are as
-    sent; ``objects_processed`` is the document's progress, ``items_processed`` statistics.processedObjects. ``unread``
-    are fields that cannot be read: (json_path, why).
+    sent; ``objects_processed`` is the document's progress, ``objects_total`` its total, ``items_processed``
+    statistics.processedObjects. ``unread`` are fields that cannot be read: (json_path, why).
     """
 
     session_uid: str
@@ -127,6 +129,7 @@ class SessionRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
     retry_count: int | None = None
     will_be_retried: bool | None = None
     objects_processed: int | None = None
+    objects_total: int | None = None
     items_processed: int | None = None
     transferred_bytes: int | None = None
     processing_bytes_per_second: int | None = None

@@ -20,7 +20,7 @@ _KEYS = frozenset(
     (
         *("id", "jobId", "jobType", "creationTime", "endTime", "status", "jobSessionConfigType", "details", "progress"),
         *("mainSessionId", "retryCount", "jobWillBeRetried", "repositoryId", "proxyId", "proxyPoolId", "statistics"),
-        *("eTag", "_links"),
+        *("total", "eTag", "_links"),
     )
 )
 _STATISTICS = frozenset(
@@ -114,6 +114,7 @@ def _read(document: Any, asked_for: str | None, asked_kind: Kind | None) -> Sess
         retry_count=read(values.integer, "retryCount"),
         will_be_retried=read(values.boolean, "jobWillBeRetried"),
         objects_processed=read(values.long_integer, "progress"),
+        objects_total=read(values.counter, "total"),
         items_processed=figure("processedObjects"),
         transferred_bytes=figure("transferredDataBytes", transferred.size),
         processing_bytes_per_second=figure("processingRateBytesPS", processing.size),

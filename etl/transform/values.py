@@ -234,6 +234,13 @@ def long_integer(value: Any, path: str) -> int | None:
     return integer(value, path, bits=64)
 
 
+def counter(value: Any, path: str) -> int | None:
+    """Read a counter that no reference describes as ``long_integer`` does; whatever else it is says nothing: None."""
+    with suppress(Unreadable):
+        return long_integer(value, path)
+    return None
+
+
 def figure(value: Any, path: str, unknown: UnknownWords) -> int | None:
     """Read a statistic as ``integer`` does with 64 bits, a fraction cut; text that is no number is noted: None."""
     if type(value) is int and -_LIMIT <= value < _LIMIT:

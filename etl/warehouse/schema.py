@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from etl.warehouse.rebuild import Notice
 
 logger = log.get_logger(__name__)
+
+Progress = Callable[[str, int, "int | None"], None]
+"""Told what is done, how much of it, and of how much."""
 
 
 def migrations_folder() -> Path:
@@ -40,11 +44,12 @@ def current_revision(engine: Engine) -> str | None:
         return revision
 
 
-def upgrade(engine: Engine, revision: str = "head") -> bool:
+def upgrade(engine: Engine, revision: str = "head", *, progress: Progress | None = None) -> bool:
     """Bring the schema up to date, under a lock; return whether anything was done.
 
     Views that today's code says otherwise are put up again: no migration is needed for that. Raises RevisionMismatch
     for a database that a newer program has written, ConfigurationError for one that cannot keep what is written.
+    ``progress`` is told (what, done, total) where rows are moved.
     """
     assert_fit(engine)
     if revision == "head" and current_revision(engine) == HEAD_REVISION and _has_views(engine):
@@ -54,7 +59,7 @@ def upgrade(engine: Engine, revision: str = "head") -> bool:
         _assert_known(engine, before)
         if revision == "head" and before == HEAD_REVISION:
             return _rebuild_views(engine)
-        _migrate(engine, "upgrade", revision)
+        _migrate(engine, "upgrade", revision, progress)
         return before != current_revision(engine)
 
 
@@ -142,12 +147,12 @@ def _assert_known(engine: Engine, revision: str | None) -> None:
         raise RevisionMismatch(what, where=place_of(engine), hint=hint) from error
 
 
-def _migrate(engine: Engine, direction: str, revision: str) -> None:
+def _migrate(engine: Engine, direction: str, revision: str, progress: Progress | None = None) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     with reachable(engine), engine.connect() as connection:
-        config.attributes["connection"] = connection
+        config.attributes.update(connection=connection, progress=progress)
         getattr(command, direction)(config, revision)

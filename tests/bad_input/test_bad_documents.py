@@ -133,8 +133,8 @@ def test_spoiled_documents_on_every_database(lab_everywhere: Lab) -> None:
         edited: ("Changed in the same pass", None),
     }
     assert after[spoiled[2]]["last_run_at"] == known[spoiled[2]]["last_run_at"]
-    extras = [row["extra"] for row in lab.rows()["job_version_extra"]]
-    assert [each for each in extras if "ticket" in each] == ['{"ticket":123456789012345678901234567890}']
+    extras = [(row["json_path"], row["value"]) for row in lab.rows()["job_extra"]]
+    assert [each for each in extras if "ticket" in each[0]] == [("$.ticket", "123456789012345678901234567890")]
     rejected = lab.run("rejected", "list", "--json").json
     assert [(each["document_uid"], each["reason"], each["json_path"]) for each in rejected] == [
         (spoiled[2], "NaN is not a number that JSON knows", "$.ratio"),

@@ -125,10 +125,13 @@ def prepare(world: World, server: SimulatedServer, observe: Callable[[datetime],
         if hour == 2:
             world.delete_job(uids[5])
             server.faults.document(uids[4], nan)
-        world.edit_job(uids[0], extra={"ticket": hour})
+        for uid in (uids[0], uids[3], uids[6]):
+            world.edit_job(uid, extra={"ticket": hour, "tier": "silver"})
         observe(START + timedelta(hours=hour))
     server.faults.clear()
     created = world.add_job(daily_time="04:44:00", is_window_enabled=True, window="01" * 84)
+    for uid in (uids[3], uids[6]):  # the third change in two jobs
+        world.edit_job(uid, extra={"ticket": 3, "tier": "silver"})
     world.edit_job(uids[0], description="moved", extra={"ticket": 3, "tier": "gold"}, retry_limit=9, window="10" * 84)
     world.edit_job(uids[0], repository_uid="5bb7cb0e-0000-4000-8000-000000000001")
     world.delete_job(uids[2])
@@ -202,7 +205,7 @@ def test_a_pass_killed_at_any_point_happened_wholly_or_not_at_all_and_the_next_o
     database: Database,
 ) -> None:
     engine = database.engine
-    world = World(seed=7, jobs=6, copy_jobs=2)
+    world = World(seed=7, jobs=7, copy_jobs=2)
     with SimulatedServer(world) as server, ExitStack() as started:
         settings = settings_for(server.url)
         prepare(world, server, lambda at: run_pass(engine, settings, at))

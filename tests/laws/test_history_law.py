@@ -34,15 +34,15 @@ from etl.simulator import Job, World
 from etl.simulator.documents import job_document
 from etl.simulator.faults import no_id
 from etl.streams.jobs import KIND_OF_STREAM
-from etl.transform.extra import flatten_extra
+from etl.transform.extra import flatten_extra, json_path
 from etl.transform.job_fields import SCHEDULE_FIELDS, TRANSFORM_REVISION, known_fields, version_bit
 from etl.warehouse.tables import (
     backup_window,
     job,
     job_change,
+    job_extra,
     job_status,
     job_version,
-    job_version_extra,
     metadata,
     organization,
     proxy,
@@ -50,12 +50,14 @@ from etl.warehouse.tables import (
     schedule,
     server,
     sync_run,
+    volatile_field,
 )
 from tests.conftest import Database
 
 pytestmark = pytest.mark.law
 
 Row = dict[str, Any]
+API_VERSIONS = sorted(VERSIONS)
 Operation = tuple[Any, ...]
 
 START = datetime(2026, 3, 27, 12, 0, tzinfo=UTC)  # two days before Berlin's clocks go forward
@@ -517,10 +519,8 @@ class Snapshot:
             self.versions = _by_job(rows(_DEFINITION))
             self.statuses = _by_job(rows(select(job_status).order_by(job_status.c.job_id, job_status.c.valid_from)))
             self.changes = _by_job(rows(select(job_change).order_by(job_change.c.id)))
-            self.extras = {
-                (row["job_version_id"], row["api_version"]): flatten_extra(row["extra"])
-                for row in rows(select(job_version_extra))
-            }
+            self.volatile = set(connection.scalars(select(volatile_field.c.json_path)))
+            self.extras = _by_job(rows(select(job_extra).order_by(job_extra.c.job_id, job_extra.c.valid_from)))
 
     def follows(self, before: Snapshot, book: Book, at: datetime, api_version: int) -> None:
         """Hold what one pass wrote against what was there before."""
@@ -532,35 +532,53 @@ class Snapshot:
             assert len(versions) - len(old) in (0, 1)
             looks = book.looks.get((kind, uid), [])
             assert {row["not_before"] for row in new} <= {looks[-1].at if looks else None}
+            unknown = [row for row in new if (row["field"] or "").startswith("extra.")]
+            new = [row for row in new if row not in unknown]
+            self._extra_follows(unknown, before.extras[job_id], self.extras[job_id], versions[-1]["id"], api_version)
             if len(versions) == len(old):
                 assert [row["change_type"] for row in new] in ([], ["removed"])
             elif not old:
                 assert [(row["change_type"], row["field"]) for row in new] == [("created", None)]
+                assert not unknown
             else:
                 assert new
                 was_removed = old[-1]["valid_to"] is not None
                 assert [row["field"] is None for row in new].count(True) == was_removed
                 assert {row["change_type"] for row in new} <= {"returned" if was_removed else "changed", "changed"}
                 fields = [row for row in new if row["field"] is not None]
-                self._applies(fields, old[-1], versions[-1], before, kind, f"v{api_version}")
+                self._applies(fields, old[-1], versions[-1], kind)
 
-    def _applies(self, rows: list[Row], old: Row, new: Row, before: Snapshot, kind: Any, api_version: str) -> None:
+    def _extra_follows(
+        self, rows: list[Row], before: list[Row], after: list[Row], version_id: int, api_version: int
+    ) -> None:
+        """Changes of unknown fields point at the version in force, and no other one is told than was seen (H1)."""
+        now, then = (_shown(each, f"v{api_version}") for each in (after, before))
+        assert {row["job_version_id"] for row in rows} <= {version_id}
+        assert len({row["field"] for row in rows}) == len(rows)
+        for row in rows:
+            path = json_path(row["field"].removeprefix("extra."))
+            assert row["old_value"] != row["new_value"]
+            assert row["is_with_status"] in (0, 1)
+            # What makes a path volatile is told, and leaves no row.
+            assert row["new_value"] == now.get(path, row["new_value"])
+            assert row["old_value"] == then.get(path)
+        told = {json_path(row["field"].removeprefix("extra.")) for row in rows}
+        others = [each for other in API_VERSIONS if other != api_version for each in _shown(after, f"v{other}").items()]
+        for path, value in now.items():  # whatever another version does not show yet is told
+            if path in then and value != then[path]:
+                assert path in told or (path, value) in others
+
+    def _applies(self, rows: list[Row], old: Row, new: Row, kind: Any) -> None:
         """Applying the change rows to version n gives version n + 1, for the fields that both know (H10)."""
         assert len({row["field"] for row in rows}) == len(rows)
         applied, result = flat(old), flat(new)
         both = frozenset.intersection(
             *(known_fields(kind, version["read_by"], TRANSFORM_REVISION) for version in (old, new))
         )
-        extra = dict(before.extras.get((old["id"], api_version), {}))
         for row in rows:
             assert row["old_value"] != row["new_value"]
-            if row["field"].startswith("extra."):
-                path = row["field"].removeprefix("extra.")
-                assert row["old_value"] == extra.get(path)
-                extra[path] = row["new_value"]
-            else:
-                assert uid_of(row["field"], row["old_value"]) == applied[row["field"]]
-                applied[row["field"]] = uid_of(row["field"], row["new_value"])
+            assert uid_of(row["field"], row["old_value"]) == applied[row["field"]]
+            applied[row["field"]] = uid_of(row["field"], row["new_value"])
         told = {row["field"] for row in rows}
         if new["schedule_type"] == "ManualOnly" and old["schedule_type"] is None and old["read_by"] < version_bit(6):
             both -= {"schedule_type", *SCHEDULE_FIELDS} - {"window"}  # nobody who read the old one could say so (H5)
@@ -575,15 +593,6 @@ class Snapshot:
                 assert hours(applied, flag, mask) == hours(result, flag, mask)
             elif mask in both:  # without the flag only what is in force can be told
                 assert effective(*hours(applied, flag, mask)) == effective(*hours(result, flag, mask))
-        if (old["id"], api_version) in before.extras:
-            # What another version had shown already is no change; beat may be volatile, and then out of versions.
-            others = [
-                shown for (version, by), shown in before.extras.items() if version == old["id"] and by != api_version
-            ]
-            left = {path: text for path, text in extra.items() if text is not None}
-            for path, text in self.extras.get((new["id"], api_version), {}).items():
-                assert path == "beat" or left.pop(path, None) == text or any(each.get(path) == text for each in others)
-            assert left.keys() <= {"beat"}
 
     def is_sound(self, book: Book) -> None:
         """Hold the intervals of every job against each other and the book."""
@@ -608,6 +617,7 @@ class Snapshot:
             version_ids = {each["id"] for each in versions}
             assert all(each["job_version_id"] in version_ids for each in self.statuses[job_id])
             look = book.looks[row["kind"], row["job_uid"]][-1]
+            self._extra_is_sound(row, look)
             if row["removed_at"] is None:
                 complete_at = self.server["jobs_complete_at" if row["kind"] == "backup" else "copy_jobs_complete_at"]
                 assert (row["last_seen_at"] or complete_at) == look.at
@@ -615,6 +625,28 @@ class Snapshot:
                 assert flatten_extra(row["extra"] or "{}") == flatten_extra(json.dumps(look.extra))
             else:
                 assert row["removed_at"] == look.at
+
+    def _extra_is_sound(self, row: Row, look: Look) -> None:
+        """Rows of one unknown field and API version never overlap, and what was read last is what is shown."""
+        rows = self.extras[row["id"]]
+        by_field: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        for each in rows:
+            by_field[each["api_version"], each["json_path"]].append(each)
+        for each_field in by_field.values():
+            assert all(a["valid_to"] is not None and a["valid_to"] <= b["valid_from"] for a, b in pairwise(each_field))
+        shown = _shown(rows, row["api_version"])
+        if row["removed_at"] is not None:
+            assert not [each for each in rows if each["is_current"]]
+            return
+        seen = flatten_extra(json.dumps(look.extra))
+        expected = {json_path(path): value for path, value in seen.items()}
+        for path in (shown.keys() | expected.keys()) - self.volatile:
+            assert shown.get(path) == expected.get(path)
+
+
+def _shown(rows: list[Row], api_version: str) -> dict[str, str]:
+    """What an API version shows now, by path."""
+    return {row["json_path"]: row["value"] for row in rows if row["is_current"] and row["api_version"] == api_version}
 
 
 def _by_job(rows: list[Row]) -> dict[int, list[Row]]:

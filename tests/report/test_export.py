@@ -44,14 +44,14 @@ def session_row(number: int, **fields: Any) -> dict[str, Any]:
 
 MARCH_CSV = (
     "3,1,1,,1,uid-3,Success,,2026-03-31,2026-03-31T21:59:59.999999Z,,2026-03-31T23:59:59.999999,,1774994399,,,,,"
-    'uid-3,0,0,1,,,,1099511627776,,,,,,"\'-5 items, ""quoted"",\nand \'more\' Müller",,,,,-7,,'
+    'uid-3,0,0,1,,,,,1099511627776,,,,,,"\'-5 items, ""quoted"",\nand \'more\' Müller",,,,,-7,,'
     "2026-04-30T23:15:00.250000Z,2026-04-30T23:15:00.250000Z,\r\n"
 )
 APRIL_CSV = (
     "1,1,1,,1,uid-1,Failed,,2026-04-01,2026-03-31T22:00:00.000000Z,,,,1774994400,,,,,"
-    "uid-1,0,0,1,,,,,,,,,,'\t@tab,,,,,,,2026-04-30T23:15:00.250000Z,2026-04-30T23:15:00.250000Z,\r\n"
+    "uid-1,0,0,1,,,,,,,,,,,'\t@tab,,,,,,,2026-04-30T23:15:00.250000Z,2026-04-30T23:15:00.250000Z,\r\n"
     "2,1,1,,1,uid-2,,,2026-04-02,2026-04-02T04:05:06.000000Z,,,,1775102706,,,,,"
-    'uid-2,0,0,1,,,,,,,,,,"",,,,,,,2026-04-30T23:15:00.250000Z,2026-04-30T23:15:00.250000Z,\r\n'
+    'uid-2,0,0,1,,,,,,,,,,,"",,,,,,,2026-04-30T23:15:00.250000Z,2026-04-30T23:15:00.250000Z,\r\n'
 )
 
 
@@ -115,7 +115,7 @@ def test_what_no_reader_may_see_is_in_no_file(database: Database, tmp_path: Path
         rows = export(database.engine, folder, file_format, BERLIN)
         hidden = {
             "bi_reader",
-            "job_version_extra",
+            "job_extra",
             "rejected_document",
             "sync_cursor",
             "view_contract",

@@ -118,6 +118,8 @@ EXPECTED = {
         window_minute_offset=0,
         periodic_window_minute_offset=None,
         e_tag=None,
+        total_objects=None,
+        processed_objects=None,
         extra={},
         links=(
             Link("self", f"{HOST}/v1/Jobs/{JOB}", "job", JOB),
@@ -166,6 +168,8 @@ EXPECTED = {
         window_minute_offset=0,
         periodic_window_minute_offset=None,
         e_tag=None,
+        total_objects=None,
+        processed_objects=None,
         extra={},
         links=(
             Link("self", f"{HOST}/v2/jobs/{JOB}", "job", JOB),
@@ -213,6 +217,8 @@ EXPECTED = {
         window_minute_offset=0,
         periodic_window_minute_offset=None,
         e_tag=None,
+        total_objects=None,
+        processed_objects=None,
         extra={},
         links=(
             Link("self", f"{HOST}/v3/jobs/{JOB}", "job", JOB),
@@ -260,6 +266,8 @@ EXPECTED = {
         window_minute_offset=0,
         periodic_window_minute_offset=None,
         e_tag=None,
+        total_objects=None,
+        processed_objects=None,
         extra={},
         links=(
             Link("self", f"{HOST}/v4/jobs/{JOB}", "job", JOB),
@@ -307,6 +315,8 @@ EXPECTED = {
         window_minute_offset=0,
         periodic_window_minute_offset=None,
         e_tag=None,
+        total_objects=None,
+        processed_objects=None,
         extra={},
         links=(
             Link("self", f"{HOST}/v5/jobs/{JOB}", "job", JOB),
@@ -354,6 +364,8 @@ EXPECTED = {
         window_minute_offset=0,
         periodic_window_minute_offset=None,
         e_tag=None,
+        total_objects=None,
+        processed_objects=None,
         extra={},
         links=(
             Link("self", f"/v6/Jobs/{JOB}", "job", JOB),
@@ -402,6 +414,8 @@ EXPECTED = {
         window_minute_offset=0,
         periodic_window_minute_offset=None,
         e_tag=None,
+        total_objects=None,
+        processed_objects=None,
         extra={},
         links=(
             Link("self", f"/v7/Jobs/{JOB}", "job", JOB),
@@ -450,6 +464,8 @@ EXPECTED = {
         window_minute_offset=0,
         periodic_window_minute_offset=None,
         e_tag=1491041535,
+        total_objects=None,
+        processed_objects=None,
         extra={},
         links=(
             Link("self", f"/v8/Jobs/{JOB}", "job", JOB),
@@ -498,6 +514,8 @@ EXPECTED = {
         window_minute_offset=0,
         periodic_window_minute_offset=None,
         e_tag=None,
+        total_objects=None,
+        processed_objects=None,
         extra={},
         links=(
             Link("self", f"/v6/CopyJobs/{COPY}", "copy_job", COPY),
@@ -543,6 +561,8 @@ EXPECTED = {
         window_minute_offset=0,
         periodic_window_minute_offset=None,
         e_tag=None,
+        total_objects=None,
+        processed_objects=None,
         extra={},
         links=(
             Link("self", f"/v7/CopyJobs/{COPY}", "copy_job", COPY),
@@ -588,6 +608,8 @@ EXPECTED = {
         window_minute_offset=0,
         periodic_window_minute_offset=None,
         e_tag=1491041536,
+        total_objects=None,
+        processed_objects=None,
         extra={},
         links=(
             Link("self", f"/v8/CopyJobs/{COPY}", "copy_job", COPY),

@@ -160,6 +160,15 @@ def test_a_periodic_window_that_the_type_does_not_use_has_no_offset() -> None:
     assert record({"id": "1", "schedulePolicy": periodic}).periodic_window_minute_offset == 60
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [(64, 64), ("64", 64), (64.0, 64), (2**63 - 1, 2**63 - 1), (None, None), (2**63, None), ("many", None), ([], None)],
+)
+def test_counters_that_no_reference_names_are_current_values_and_reject_nothing(sent: Any, read: int | None) -> None:
+    found = record({"id": "1", "totalObjects": sent, "ProcessedObjects": sent})
+    assert (found.total_objects, found.processed_objects, found.extra) == (read, read, {})
+
+
 def test_e_tag_has_64_bits() -> None:
     assert record({"id": "1", "eTag": 2**63 - 1}).e_tag == 9223372036854775807
     assert rejection({"id": "1", "eTag": 2**63}).json_path == "$.eTag"

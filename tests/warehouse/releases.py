@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import literal
 
-from etl.warehouse.views import VIEWS, View, view_named
+from etl.warehouse.views import CONTRACT_VERSION, VIEWS, View, view_named
 
 RUN, SCHEDULE = view_named("rpt_run"), view_named("rpt_schedule")
 
@@ -24,7 +24,7 @@ def with_a_column_of_long_ago(view: View) -> View:
 
 
 @contextmanager
-def release(*changed: View, version: int = 1) -> Iterator[None]:
+def release(*changed: View, version: int = CONTRACT_VERSION) -> Iterator[None]:
     """Be a program whose views differ from today's in these, and whose contract is of that version."""
     by_name = {view.name: view for view in changed}
     views = tuple(by_name.get(view.name, view) for view in VIEWS)

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event, func, inspect, literal, make_url, select, 
 from etl.warehouse import rebuild, schema
 from etl.warehouse.engine import open_engine
 from etl.warehouse.tables import job, view_contract
-from etl.warehouse.views import VIEWS, View
+from etl.warehouse.views import CONTRACT_VERSION, VIEWS, View
 from tests.conftest import Accounts, Database
 from tests.readers import execute, signed_in
 from tests.warehouse.releases import RUN, SCHEDULE, release, with_a_column_of_long_ago, without_last_column
@@ -136,7 +136,7 @@ def test_a_changed_view_is_made_again_and_views_of_others_on_it_stay(accounts: A
     assert columns(engine, "rpt_run") == [each.name for each in RUN.columns]
     execute(engine, "SELECT * FROM my_runs")
     assert grants(database) == granted
-    assert (note(engine).contract_version, note(engine).left_views) == (1, None)
+    assert (note(engine).contract_version, note(engine).left_views) == (CONTRACT_VERSION, None)
 
 
 def grants(database: Database) -> list[tuple[Any, ...]]:
@@ -254,14 +254,14 @@ def test_an_account_that_may_not_see_the_note_goes_on(accounts: Accounts, databa
 
 def test_an_older_program_leaves_the_views_of_a_newer_one(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     engine = database.engine
-    with release(with_a_column_of_long_ago(RUN), version=2):
+    with release(with_a_column_of_long_ago(RUN), version=CONTRACT_VERSION + 1):
         schema.upgrade(engine)
     newer = texts(engine), note(engine)
-    assert newer[1].contract_version == 2
+    assert newer[1].contract_version == CONTRACT_VERSION + 1
     assert schema.upgrade(engine) is False
     said = warnings(caplog)
-    assert said.count("newer than this program's 1") == 1
-    assert "the views are of contract 2" in said
+    assert said.count(f"newer than this program's {CONTRACT_VERSION}") == 1
+    assert f"the views are of contract {CONTRACT_VERSION + 1}" in said
     assert (texts(engine), note(engine)) == newer
 
 

@@ -7,13 +7,16 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from etl.derive.definitions import Change, Definition, InForce, in_force
 from etl.load.bulk import batches, is_among
 from etl.load.references import schedules_by_id
 from etl.transform.records import Schedule
 from etl.warehouse.tables import job_change, job_version
+
+# Unknown fields are no definition: their changes leave what ran under it certain.
+IS_OF_DEFINITION = or_(job_change.c.field.is_(None), job_change.c.field.not_like("extra.%"))
 
 
 class Definitions:
@@ -73,7 +76,7 @@ def changes_of(
     for batch in batches(sorted(job_ids)):
         statement = (
             select(job_change.c.job_id, job_change.c.not_before, job_change.c.detected_at)
-            .where(is_among(connection, job_change.c.job_id, batch))
+            .where(is_among(connection, job_change.c.job_id, batch), IS_OF_DEFINITION)
             .distinct()
             .order_by(job_change.c.detected_at)
         )

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, selec
 
 from etl.derive.calendar import Day
 from etl.load.bulk import BATCH, batches, is_among, update_rows, update_where
+from etl.load.facts.definitions import IS_OF_DEFINITION
 from etl.transform.records import Kind
 from etl.warehouse.tables import expected_run, job, job_change, job_day, job_session, job_version
 
@@ -31,7 +32,7 @@ def mark_stale_changed(
     older = (
         select(job_change.c.job_id, func.min(job_change.c.not_before).label("since"))
         .join(job, job.c.id == job_change.c.job_id)
-        .where(*of_kind, job_change.c.detected_at == observed_at, job_change.c.not_before < since)
+        .where(*of_kind, job_change.c.detected_at == observed_at, job_change.c.not_before < since, IS_OF_DEFINITION)
         .group_by(job_change.c.job_id)
     )
     jobs_since: dict[datetime, list[int]] = defaultdict(list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from etl.load.jobs.extra import ExtraDiff, Extras, Rest, compare_extra, first_extra
 from etl.transform.job_fields import (
     DEFINITION_FIELDS,
     FIELD_NAMED,
     FIELDS,
-    PATHS_OF_NEWER_FIELDS,
+    HISTORY_REVISION,
     SCHEDULE_FIELDS,
     STATUS_FIELDS,
-    TRANSFORM_REVISION,
     known_fields,
     version_bit,
 )
@@ -34,17 +34,15 @@ _PLAIN_SCHEDULE_FIELDS = tuple(name for name in SCHEDULE_FIELDS if name not in _
 
 _definition_of = attrgetter(*DEFINITION_FIELDS)
 _status_of = attrgetter(*STATUS_FIELDS)
-
-Extra = Mapping[str, str]
+_MOVING = ("last_run_at", "last_status")
 
 
 class Definition(Struct, frozen=True, gc=False):
-    """What a job is set to do (H1), who has read it, and the unknown fields by API version."""
+    """What a job is set to do (H1), and who has read it."""
 
     values: Mapping[str, Any]
     schedule: Schedule
     read_by: int
-    extras: Mapping[int, Extra] = field(default_factory=dict)
 
 
 class Status(Struct, frozen=True, gc=False):
@@ -55,7 +53,11 @@ class Status(Struct, frozen=True, gc=False):
 
 
 class KnownJob(Struct, frozen=True, gc=False):
-    """A job as the database knows it: its latest version, its open status, its own last observation."""
+    """A job as the database knows it: its latest version, its open status, its own last observation.
+
+    ``extras`` are the unknown fields, of a job that is gone as they were; ``rest`` is what is not written of volatile
+    ones.
+    """
 
     id: int
     kind: Kind
@@ -69,7 +71,9 @@ class KnownJob(Struct, frozen=True, gc=False):
     status: Status | None
     transform_revision: int
     links: frozenset[Link]
-    running_changes: frozenset[str] = frozenset()  # fields ``extra.*`` that changed in the last two observations
+    e_tag: int | None = None
+    extras: Extras = field(default_factory=dict)
+    rest: Rest = Rest()
 
 
 class FieldChange(NamedTuple):
@@ -84,7 +88,8 @@ class JobDiff(Struct, frozen=True, gc=False):
     """What one reading does to one job.
 
     ``definition`` and ``status`` are what holds after it. ``opens_version`` and ``opens_status`` say that they
-    begin new rows; ``fills_version`` and ``fills_status`` that they complete the open rows in place (H5).
+    begin new rows; ``fills_version`` and ``fills_status`` that they complete the open rows in place (H5). ``extra`` is
+    what becomes of the unknown fields, ``is_with_status`` whether the job ran or was touched without being set anew.
     """
 
     record: JobRecord
@@ -97,9 +102,9 @@ class JobDiff(Struct, frozen=True, gc=False):
     links_changed: bool
     fills_version: bool = False
     fills_status: bool = False
-    fills_extra: bool = False
     changes: tuple[FieldChange, ...] = ()
-    volatile: tuple[str, ...] = ()
+    extra: ExtraDiff = ExtraDiff()
+    is_with_status: bool = False
 
     @property
     def version_number(self) -> int:
@@ -109,6 +114,12 @@ class JobDiff(Struct, frozen=True, gc=False):
     @property
     def is_change(self) -> bool:
         return self.opens_version or self.opens_status
+
+    @property
+    def says_otherwise(self) -> bool:
+        """Whether the reading differs from what is known, be it in an unknown field that is not volatile."""
+        volatile = self.known.rest.last if self.known else {}
+        return self.is_change or any(each.path not in volatile for each in self.extra.changes)
 
     @property
     def completes_version(self) -> bool:
@@ -127,9 +138,8 @@ class Changes(Struct, frozen=True):
 
 
 class Context(Struct, frozen=True):
-    """What diff needs besides: the server's volatile paths, and the names of what records refer to."""
+    """What diff needs besides: the names of what records refer to."""
 
-    volatile: frozenset[str] = frozenset()
     names: Mapping[tuple[str, str], str | None] = field(default_factory=dict)  # (field, uid) -> name
 
 
@@ -150,13 +160,14 @@ def _job(known: KnownJob | None, record: JobRecord, context: Context) -> JobDiff
             record=record,
             known=known,
             change_type="created",
-            definition=_first_definition(record, context, bit),
+            definition=_first_definition(record, bit),
             status=_new_status(record, bit),
             opens_version=True,
             opens_status=True,
             links_changed=True,
+            extra=first_extra(record),
         )
-    definition, changes, fills_version, fills_extra = _compare_definition(known, known.definition, record, context)
+    definition, changes, fills_version = _compare_definition(known, known.definition, record, context)
     returned = not known.is_present
     opens_version = returned or bool(changes)
     if opens_version:
@@ -173,9 +184,9 @@ def _job(known: KnownJob | None, record: JobRecord, context: Context) -> JobDiff
         opens_status=opens_status,
         fills_version=fills_version and not opens_version,
         fills_status=fills_status,
-        fills_extra=fills_extra and not opens_version,
         changes=changes,
-        volatile=_newly_volatile(known, changes),
+        extra=_compare_extra(known, known.definition, record, bit),
+        is_with_status=not opens_version and _has_moved(known, record),
         links_changed=frozenset(record.links) != known.links,
     )
 
@@ -183,26 +194,23 @@ def _job(known: KnownJob | None, record: JobRecord, context: Context) -> JobDiff
 # Definition ----------------------------------------------------------------------------------------------------
 
 
-def _first_definition(record: JobRecord, context: Context, bit: int) -> Definition:
-    values = dict(zip(DEFINITION_FIELDS, _definition_of(record), strict=True))
-    extra = _without(record.extra, context.volatile)
-    return Definition(values, record.schedule, bit, {record.api_version: extra} if extra else {})
+def _first_definition(record: JobRecord, bit: int) -> Definition:
+    return Definition(dict(zip(DEFINITION_FIELDS, _definition_of(record), strict=True)), record.schedule, bit)
 
 
 def _compare_definition(
     known: KnownJob, old: Definition, record: JobRecord, context: Context
-) -> tuple[Definition, tuple[FieldChange, ...], bool, bool]:
-    """Return the definition that holds now, what changed, and whether fields or the extra are merely filled in."""
+) -> tuple[Definition, tuple[FieldChange, ...], bool]:
+    """Return the definition that holds now, what changed, and whether fields are merely filled in."""
     bit = version_bit(record.api_version)
     knows = known_fields(record.kind, old.read_by, known.transform_revision)
     values, changed = _merge_values(DEFINITION_FIELDS, old.values, record, knows)
     schedule, changed_policy = _merge_schedule(as_it_was(old.schedule, old.read_by, record.schedule), record, knows)
-    extras, extra_changes, fills_extra = _merge_extra(old, record, context)
     readers = _readers(known, old.read_by)
-    if not (changed or changed_policy or extra_changes):
+    if not (changed or changed_policy):
         read_by = readers | bit
         fills = read_by != old.read_by or schedule != old.schedule or values != old.values
-        return Definition(values, schedule, read_by, extras), (), fills, fills_extra
+        return Definition(values, schedule, read_by), (), fills
     # Values that this reading does not carry are inherited, and with them their readers; but what the old type
     # of schedule left empty is no knowledge of the new type's fields, and nobody else read what may be another word.
     is_read_anew = schedule.schedule_type != old.schedule.schedule_type or any(
@@ -212,14 +220,13 @@ def _compare_definition(
     changes = (
         *(_value_change(name, old.values[name], values[name], context) for name in changed),
         *_schedule_changes(old.schedule, schedule, changed_policy),
-        *extra_changes,
     )
-    return Definition(values, schedule, read_by, extras), changes, False, False
+    return Definition(values, schedule, read_by), changes, False
 
 
 def _readers(known: KnownJob, read_by: int) -> int:
-    """Return the API versions that have read a row as today's transform reads; an older one knew less."""
-    return 0 if known.transform_revision < TRANSFORM_REVISION else read_by
+    """Return the API versions that have read a row as today's transform reads; an older one knew less of it."""
+    return 0 if known.transform_revision < HISTORY_REVISION else read_by
 
 
 def _merge_values(
@@ -285,55 +292,13 @@ def _effective(window: Window) -> str | None:
     return None if flag is False or mask == ALL_ALLOWED else mask
 
 
-def _merge_extra(
-    definition: Definition, record: JobRecord, context: Context
-) -> tuple[Mapping[int, Extra], tuple[FieldChange, ...], bool]:
-    """Compare the unknown fields with the same API version's own; another version's first reading adds its own.
-
-    What one version showed to have changed, the others may show too: that is the same change, not a second one.
-    """
-    version = record.api_version
-    new = _without(record.extra, context.volatile)
-    others = {each: _without(extra, _left_out(extra, context)) for each, extra in definition.extras.items()}
-    stored = others.pop(version, None)
-    merged = {**others, version: new} if new else others
-    if new == (stored or {}):
-        return merged, (), False
-    if stored is None and not (definition.read_by & version_bit(version)):
-        return merged, (), True
-    old = stored or {}
-    changes = tuple(
-        FieldChange(f"extra.{path}", old.get(path), new.get(path))
-        for path in sorted(old.keys() | new.keys())
-        if old.get(path) != new.get(path)
-        and (path in old or all(extra.get(path) != new[path] for extra in others.values()))
-    )
-    return {each: _followed(extra, changes) for each, extra in merged.items()}, changes, not changes
+# Unknown fields ------------------------------------------------------------------------------------------------
 
 
-def _followed(extra: Extra, changes: Iterable[FieldChange]) -> Extra:
-    """Make the changes that another API version showed, where this one had shown the same before."""
-    followed: dict[str, str | None] = dict(extra)
-    for name, old, new in changes:
-        path = name.removeprefix("extra.")
-        if old is not None and extra.get(path) == old:
-            followed[path] = new
-    return {path: text for path, text in followed.items() if text is not None}
-
-
-def _left_out(extra: Extra, context: Context) -> Set[str]:
-    """Name the paths of a stored extra that say nothing: volatile ones, and what the transform reads as a field now."""
-    return {path for path in extra if path in context.volatile or path.lower() in PATHS_OF_NEWER_FIELDS}
-
-
-def _without(extra: Extra, left_out: Set[str]) -> Extra:
-    if not extra or not left_out:
-        return extra
-    return {path: text for path, text in extra.items() if path not in left_out}
-
-
-def _newly_volatile(known: KnownJob, changes: tuple[FieldChange, ...]) -> tuple[str, ...]:
-    return tuple(each.field.removeprefix("extra.") for each in changes if each.field in known.running_changes)
+def _compare_extra(known: KnownJob, definition: Definition, record: JobRecord, bit: int) -> ExtraDiff:
+    is_first = record.api_version not in known.extras and not definition.read_by & bit
+    is_back = not known.is_present
+    return compare_extra(known.extras, record, is_first=is_first, is_back=is_back, rest=known.rest)
 
 
 # Status --------------------------------------------------------------------------------------------------------
@@ -354,6 +319,14 @@ def _compare_status(known: KnownJob, record: JobRecord, bit: int) -> tuple[Statu
         return _new_status(record, bit), True, False
     read_by = _readers(known, old.read_by) | bit
     return Status(values, read_by), False, read_by != old.read_by or values != old.values
+
+
+def _has_moved(known: KnownJob, record: JobRecord) -> bool:
+    """Tell whether a job has run, or was touched, since it was read last."""
+    if known.e_tag is not None and record.e_tag is not None and known.e_tag != record.e_tag:
+        return True
+    old = known.status.values if known.status else {}
+    return any(name in record.carried and name in old and getattr(record, name) != old[name] for name in _MOVING)
 
 
 # Changes as text -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The only writer of job, job_version, job_status, job_change and job_link (H1 to H10).
+"""The only writer of job, job_version, job_status, job_extra, job_change and job_link (H1 to H10).
 
 A batch is written in a fixed number of statements, whatever the number of jobs.
 """
@@ -12,32 +12,33 @@ from typing import Any
 from msgspec.structs import astuple
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, select, update
 
-from etl.load.bulk import Row, batches, insert_missing, insert_rows, insert_tuples, is_among, update_rows, update_where
+from etl.load.bulk import Row, batches, insert_rows, insert_tuples, is_among, update_rows, update_where
 from etl.load.jobs.diff import Changes, Context, JobDiff, KnownJob, Status, diff
-from etl.load.jobs.known import has_jobs, job_ids, json_path, known_jobs, last_listed_at, volatile_paths
+from etl.load.jobs.known import has_jobs, job_ids, known_jobs, last_listed_at
+from etl.load.jobs.volatile import note_volatile, volatile_paths
 from etl.load.ledger import Counts
 from etl.load.references import REFERENCES, References, number
-from etl.transform.extra import nest_extra
+from etl.transform.extra import json_path, nest_extra
 from etl.transform.job_fields import CURRENT_FIELDS, DEFINITION_FIELDS, FIELD_NAMED, TRANSFORM_REVISION
 from etl.transform.records import STREAM_OF_KIND, JobRecord, Kind
 from etl.warehouse.tables import (
     job,
     job_change,
+    job_extra,
     job_link,
     job_status,
     job_version,
-    job_version_extra,
     server,
-    volatile_field,
 )
 from etl.warehouse.types import UtcDateTime
 
 _COLUMNS = tuple((name, FIELD_NAMED[name].column, name in REFERENCES) for name in DEFINITION_FIELDS)
 _CHANGE = (
     *("job_id", "job_version_id", "not_before", "change_type"),
-    *("field", "old_value", "new_value", "detected_at", "run_id"),
+    *("field", "old_value", "new_value", "is_with_status", "detected_at", "run_id"),
 )
-_WHOLE_JOB = (None, None, None)  # in place of a field and its values
+_WHOLE_JOB = (None, None, None, None)  # in place of a field, its values, and whether it came with the status
+_EXTRA = ("job_id", "api_version", "json_path", "value", "valid_from", "is_current", "open_key")
 _OF_JOBS = tuple(name for name, target in REFERENCES.items() if target is job)
 
 
@@ -50,6 +51,7 @@ class JobHistory:
         self.listed_at = last_listed_at(connection, server_id, kind)
         self._has_jobs = has_jobs(connection, server_id, kind)
         self._volatile = volatile_paths(connection, server_id, kind)
+        self._moved: dict[str, str | None] = {}  # unknown fields that moved with the status, with an example each
         self._references = References(connection, server_id, observed_at)
         self._open_row = {"valid_from": observed_at, "is_current": 1, "open_key": 1, "opened_by_run_id": run_id}
         self.counts = Counts()
@@ -64,9 +66,12 @@ class JobHistory:
         known: Mapping[str, KnownJob] = {}
         if self._has_jobs:
             uids = [*(record.job_uid for record in records), *gone]
-            known = known_jobs(self._connection, self._server_id, self._kind, uids, self.listed_at)
+            today = self._observed_at.replace(hour=0, minute=0, second=0, microsecond=0)  # in UTC
+            known = known_jobs(
+                self._connection, self._server_id, self._kind, uids, self.listed_at, self._volatile, today
+            )
             self._references.look_up_all((), [each.definition for each in known.values() if each.definition])
-        return diff(known, records, gone, Context(self._volatile, self._references.names))
+        return diff(known, records, gone, Context(self._references.names))
 
     def write(self, changes: Changes) -> None:
         """Write one batch of changes."""
@@ -77,8 +82,8 @@ class JobHistory:
         version_ids = self._write_versions(changes.seen, job_ids, definitions)
         self._write_statuses(changes.seen, job_ids, version_ids)
         self._write_changes(changes, job_ids, version_ids)
+        self._write_extras(changes.seen, job_ids)
         self._write_links(changes.seen, job_ids)
-        self._write_volatile(changes.seen)
 
     def close(self, *, is_complete: bool, seen: Collection[str], unresolved: Collection[str] = ()) -> None:
         """Note what was observed (H9): ``seen`` were read now; ``unresolved`` were listed or missing, but not read.
@@ -86,6 +91,9 @@ class JobHistory:
         The instant of a complete listing speaks for every job but the unresolved ones; otherwise each job seen
         carries its own.
         """
+        self.newly_volatile = note_volatile(
+            self._connection, self._server_id, self._kind, self._observed_at, self._moved
+        )
         conditions = (job.c.server_id == self._server_id, job.c.kind == self._kind, job.c.removed_at.is_(None))
         moved: dict[str, Any] = {"observed_at": self._observed_at, "observed_epoch": int(self._observed_at.timestamp())}
         if is_complete:
@@ -122,6 +130,11 @@ class JobHistory:
         ended = {"valid_to": self._observed_at, "is_current": 0, "open_key": None, "closed_by_run_id": self._run_id}
         _update(self._connection, job_status, [known.status_id for known in statuses if known], ended)
         _update(self._connection, job_version, [known.version_id for known in versions if known], ended)
+        del ended["closed_by_run_id"]
+        _update(self._connection, job_extra, [each for diff in changes.seen for each in diff.extra.closed], ended)
+        for batch in batches([known.id for known in changes.gone]):
+            of_gone = (is_among(self._connection, job_extra.c.job_id, batch), job_extra.c.open_key == 1)
+            self._connection.execute(update(job_extra).where(*of_gone).values(**ended))
         last_seen = func.coalesce(job.c.last_seen_at, literal(self.listed_at, UtcDateTime()))
         gone = {"removed_at": self._observed_at, "changed_at": self._observed_at, "last_seen_at": last_seen}
         _update(self._connection, job, [known.id for known in changes.gone], gone)
@@ -212,30 +225,7 @@ class JobHistory:
                 is_among(self._connection, job_version.c.job_id, batch), job_version.c.is_current == 1
             )
             ids.update((job_id, identifier) for job_id, identifier in self._connection.execute(found))
-        self._write_extras(seen, job_ids, ids)
         return ids
-
-    def _write_extras(
-        self, seen: Sequence[JobDiff], job_ids: Mapping[str, int], version_ids: Mapping[int, int]
-    ) -> None:
-        """Write the unknown fields of new versions, and those that an API version shows of an open one first (H5)."""
-        filled = [each for each in seen if each.fills_extra]
-        versions = {f"v{each.record.api_version}" for each in filled}
-        for batch in batches([version_ids[job_ids[each.record.job_uid]] for each in filled]):
-            self._connection.execute(
-                delete(job_version_extra).where(
-                    is_among(self._connection, job_version_extra.c.job_version_id, batch),
-                    job_version_extra.c.api_version.in_(versions),
-                )
-            )
-        extras = [
-            (version_ids[job_ids[each.record.job_uid]], f"v{version}", nest_extra(extra))
-            for each in seen
-            if each.opens_version or each.fills_extra
-            for version, extra in each.definition.extras.items()
-            if extra and (each.opens_version or version == each.record.api_version)
-        ]
-        insert_tuples(self._connection, job_version_extra, ("job_version_id", "api_version", "extra"), extras)
 
     def _write_statuses(
         self, seen: Sequence[JobDiff], job_ids: Mapping[str, int], version_ids: Mapping[int, int]
@@ -257,15 +247,29 @@ class JobHistory:
     def _write_changes(self, changes: Changes, job_ids: Mapping[str, int], version_ids: Mapping[int, int]) -> None:
         rows: list[tuple[Any, ...]] = []
         for each in changes.seen:
-            if each.opens_version:
-                job_id = job_ids[each.record.job_uid]
-                of_job = (job_id, version_ids[job_id], each.known.observed_at if each.known else None)
-                if each.change_type != "changed":
-                    rows.append((*of_job, each.change_type, *_WHOLE_JOB))
-                rows += [(*of_job, "changed", *change) for change in each.changes]
+            if not (each.opens_version or each.extra.changes):
+                continue
+            job_id = job_ids[each.record.job_uid]
+            of_job = (job_id, version_ids[job_id], each.known.observed_at if each.known else None)
+            if each.change_type not in (None, "changed"):
+                rows.append((*of_job, each.change_type, *_WHOLE_JOB))
+            rows += [(*of_job, "changed", *change, None) for change in each.changes]
+            for path, old, new in each.extra.changes:
+                rows.append((*of_job, "changed", f"extra.{path}", old, new, int(each.is_with_status)))
+                if each.is_with_status:
+                    self._moved[path] = new
         rows += [(each.id, each.version_id, each.observed_at, "removed", *_WHOLE_JOB) for each in changes.gone]
         observed = (self._observed_at, self._run_id)
         insert_tuples(self._connection, job_change, _CHANGE, [(*row, *observed) for row in rows])
+
+    def _write_extras(self, seen: Sequence[JobDiff], job_ids: Mapping[str, int]) -> None:
+        """Open the rows of unknown fields; those that end are closed with all else."""
+        opened = [(job_ids[each.record.job_uid], *row) for each in seen for row in each.extra.opened]
+        rows = [
+            (job_id, f"v{version}", json_path(path), value, self._observed_at, 1, 1)
+            for job_id, version, path, value in opened
+        ]
+        insert_tuples(self._connection, job_extra, _EXTRA, rows)
 
     def _write_links(self, seen: Sequence[JobDiff], job_ids: Mapping[str, int]) -> None:
         changed = [each for each in seen if each.links_changed]
@@ -277,13 +281,6 @@ class JobHistory:
             ("job_id", "rel", "href", "target_type", "target_uid"),
             [(job_ids[each.record.job_uid], *astuple(link)) for each in changed for link in each.record.links],
         )
-
-    def _write_volatile(self, seen: Sequence[JobDiff]) -> None:
-        found = sorted({path: each.record.extra.get(path) for each in seen for path in each.volatile}.items())
-        stream = {"server_id": self._server_id, "stream": STREAM_OF_KIND[self._kind], "since_at": self._observed_at}
-        rows = [{**stream, "json_path": json_path(path), "example": example} for path, example in found]
-        insert_missing(self._connection, volatile_field, rows, "json_path")
-        self.newly_volatile += tuple(path for path, _ in found)
 
 
 def _status_row(status: Status) -> Row:

@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Row, Select, exists, select
+from sqlalchemy import Connection, FromClause, Row, Select, and_, exists, func, select
 
 from etl.load.bulk import find_rows, is_among
-from etl.load.jobs.diff import Definition, Extra, KnownJob, Status
+from etl.load.jobs.diff import Definition, KnownJob, Status
+from etl.load.jobs.extra import Extras, Rest, Shown
+from etl.load.jobs.volatile import rests_of
 from etl.load.references import REFERENCES, SCHEDULE_COLUMNS, join_windows, schedule_of
-from etl.transform.extra import flatten_extra
+from etl.transform.extra import path_of
 from etl.transform.job_fields import DEFINITION_FIELDS, FIELD_NAMED, FIELDS, SCHEDULE_FIELDS, STATUS_FIELDS
 from etl.transform.records import STREAM_OF_KIND, Kind, Link
 from etl.warehouse.tables import (
     job,
-    job_change,
+    job_extra,
     job_link,
     job_status,
     job_version,
-    job_version_extra,
     schedule,
     server,
-    volatile_field,
 )
 
 _TARGETS = {field: target.alias(f"known_{field}") for field, target in REFERENCES.items()}
@@ -35,7 +35,7 @@ _definition_columns = [
 ]
 _status_columns = [job_status.c[name] for name in STATUS_FIELDS]
 _own_columns = (
-    *(job.c[name] for name in ("id", "job_uid", "removed_at", "last_seen_at", "transform_revision")),
+    *(job.c[name] for name in ("id", "job_uid", "removed_at", "last_seen_at", "transform_revision", "e_tag")),
     job_version.c.id.label("version_id"),
     job_version.c.version_number,
     job_version.c.read_by,
@@ -59,6 +59,7 @@ def _statement() -> Select[Any]:
 
 
 _KNOWN = _statement()
+
 _OF_DEFINITION = slice(len(_own_columns), len(_own_columns) + len(DEFINITION_FIELDS))
 _OF_SCHEDULE = slice(_OF_DEFINITION.stop, _OF_DEFINITION.stop + len(SCHEDULE_FIELDS))
 _OF_STATUS = slice(_OF_SCHEDULE.stop, None)
@@ -98,21 +99,6 @@ def last_listed_at(connection: Connection, server_id: int, kind: Kind) -> dateti
     return listed_at
 
 
-def volatile_paths(connection: Connection, server_id: int, kind: Kind) -> frozenset[str]:
-    """Return the unknown fields that are volatile on this server (H7)."""
-    paths = connection.scalars(
-        select(volatile_field.c.json_path).where(
-            volatile_field.c.server_id == server_id, volatile_field.c.stream == STREAM_OF_KIND[kind]
-        )
-    )
-    return frozenset(path.removeprefix("$").removeprefix(".") for path in paths)
-
-
-def json_path(path: str) -> str:
-    """Write the path of an unknown field as JSONPath: ``settings.depth`` is ``$.settings.depth``."""
-    return f"${path}" if path.startswith("[") else f"$.{path}"
-
-
 def has_jobs(connection: Connection, server_id: int, kind: Kind) -> bool:
     """Tell whether any job of this kind has a row, present or gone or just referred to."""
     return bool(connection.scalar(select(exists().where(job.c.server_id == server_id, job.c.kind == kind))))
@@ -126,20 +112,26 @@ def job_ids(connection: Connection, server_id: int, kind: Kind, uids: Collection
 
 
 def known_jobs(
-    connection: Connection, server_id: int, kind: Kind, uids: Sequence[str], listed_at: datetime | None
+    connection: Connection,
+    server_id: int,
+    kind: Kind,
+    uids: Sequence[str],
+    listed_at: datetime | None,
+    volatile: Collection[str] = (),
+    today: datetime | None = None,
 ) -> dict[str, KnownJob]:
     """Read jobs by uid, with latest version, open status, links and unknown fields: a fixed number of statements.
 
     ``listed_at`` is the instant of the last complete listing, which speaks for jobs without an instant of their own.
+    ``volatile`` are the volatile paths, ``today`` is the instant since when they are to be written once.
     """
     ids = list(job_ids(connection, server_id, kind, uids).values())
     if not ids:
         return {}
     rows = connection.execute(_KNOWN.where(is_among(connection, job.c.id, ids))).all()
-    extras = _extras(connection, [row.version_id for row in rows if row.version_id is not None])
+    extras = _extras(connection, rows)
     links = _links(connection, [row.id for row in rows])
-    observed = {at for row in rows if (at := row.last_seen_at or listed_at) is not None}
-    running = _running_changes(connection, [row.id for row in rows], observed)
+    rests = rests_of(connection, [row.id for row in rows], volatile, today) if volatile and today else {}
     known = {}
     for row in rows:
         observed_at = row.removed_at or row.last_seen_at or listed_at
@@ -151,21 +143,23 @@ def known_jobs(
             observed_at=observed_at if row.version_id is not None else None,
             version_id=row.version_id,
             version_number=row.version_number or 0,
-            definition=_definition(row, extras.get(row.version_id, {})),
+            definition=_definition(row),
             status_id=row.status_id,
             status=_status(row),
             transform_revision=row.transform_revision or 0,
             links=frozenset(links.get(row.id, ())),
-            running_changes=frozenset(running.get((row.id, observed_at), ())),
+            e_tag=row.e_tag,
+            extras=extras.get(row.id, {}),
+            rest=rests.get(row.id, Rest()),
         )
     return known
 
 
-def _definition(row: Row[Any], extras: Mapping[int, Extra]) -> Definition | None:
+def _definition(row: Row[Any]) -> Definition | None:
     if row.version_id is None:
         return None
     values = _values(DEFINITION_FIELDS, row[_OF_DEFINITION])
-    return Definition(values, schedule_of(tuple(row[_OF_SCHEDULE])), row.read_by, extras)
+    return Definition(values, schedule_of(tuple(row[_OF_SCHEDULE])), row.read_by)
 
 
 def _status(row: Row[Any]) -> Status | None:
@@ -180,12 +174,32 @@ def _values(names: Sequence[str], row: Iterable[Any]) -> dict[str, Any]:
     return values
 
 
-def _extras(connection: Connection, version_ids: Sequence[int]) -> dict[int, dict[int, Extra]]:
-    extras: dict[int, dict[int, Extra]] = defaultdict(dict)
-    statement = select(job_version_extra).where(is_among(connection, job_version_extra.c.job_version_id, version_ids))
-    for version_id, api_version, extra in connection.execute(statement):
-        extras[version_id][int(api_version.removeprefix("v"))] = flatten_extra(extra)
-    return extras
+def _extras(connection: Connection, jobs: Sequence[Row[Any]]) -> dict[int, Extras]:
+    """Read what each API version shows, or has ceased to show; of jobs that are gone, what it showed at the end."""
+    extras: dict[int, dict[int, dict[str, Shown]]] = defaultdict(lambda: defaultdict(dict))
+    ids = [row.id for row in jobs]
+    of_field = (job_extra.c.job_id, job_extra.c.api_version, job_extra.c.json_path)
+    ended = (
+        select(*of_field, func.max(job_extra.c.valid_to))
+        .where(is_among(connection, job_extra.c.job_id, ids), job_extra.c.valid_to.is_not(None))
+        .group_by(*of_field)
+    )
+    for job_id, api_version, path, at in connection.execute(ended):
+        extras[job_id][_number(api_version)][path_of(path)] = Shown(None, at)
+    columns = (*of_field, job_extra.c.value, job_extra.c.valid_from, job_extra.c.id)
+    if gone := [row.id for row in jobs if row.removed_at is not None]:
+        at_the_end = and_(job.c.id == job_extra.c.job_id, job.c.removed_at == job_extra.c.valid_to)
+        shown = select(*columns).join(job, at_the_end).where(is_among(connection, job_extra.c.job_id, gone))
+        for job_id, api_version, path, value, since, _ in connection.execute(shown):
+            extras[job_id][_number(api_version)][path_of(path)] = Shown(value, since)
+    current = select(*columns).where(is_among(connection, job_extra.c.job_id, ids), job_extra.c.open_key == 1)
+    for job_id, api_version, path, value, since, row_id in connection.execute(current):
+        extras[job_id][_number(api_version)][path_of(path)] = Shown(value, since, row_id)
+    return dict(extras)
+
+
+def _number(api_version: str) -> int:
+    return int(api_version.removeprefix("v"))
 
 
 def _links(connection: Connection, job_ids: Sequence[int]) -> dict[int, list[Link]]:
@@ -194,30 +208,3 @@ def _links(connection: Connection, job_ids: Sequence[int]) -> dict[int, list[Lin
     for job_id, rel, href, target_type, target_uid in connection.execute(statement):
         links[job_id].append(Link(rel, href, target_type, target_uid))
     return links
-
-
-def _running_changes(
-    connection: Connection, job_ids: Sequence[int], observed: Collection[datetime]
-) -> dict[tuple[int, datetime | None], list[str]]:
-    """Find unknown fields that changed in the jobs' last two observations: (job, last observation) -> fields (H7).
-
-    Looked up twice: joined with itself, MariaDB reads the table by the instant alone, which all jobs of a pass share.
-    """
-    columns = (job_change.c.job_id, job_change.c.field, job_change.c.detected_at, job_change.c.not_before)
-
-    def changes(ids: Collection[int], instants: Collection[datetime]) -> Sequence[Any]:
-        statement = select(*columns).where(
-            is_among(connection, job_change.c.job_id, ids),
-            is_among(connection, job_change.c.detected_at, instants),
-            job_change.c.field.startswith("extra."),
-        )
-        return connection.execute(statement).all() if ids and instants else ()
-
-    last = changes(job_ids, observed)
-    before = changes({each.job_id for each in last}, {each.not_before for each in last} - {None})
-    earlier = {(each.job_id, each.field, each.detected_at) for each in before}
-    running: dict[tuple[int, datetime | None], list[str]] = defaultdict(list)
-    for each in last:
-        if (each.job_id, each.field, each.not_before) in earlier:
-            running[each.job_id, each.detected_at].append(each.field)
-    return running

@@ -35,7 +35,7 @@ IN_PART: Mapping[str, frozenset[str]] = {
 NOT_AT_ALL: Mapping[str, str] = {
     "alembic_version": "it tells the revision of the schema",
     "bi_reader": "it holds the names of accounts",
-    "job_version_extra": "it holds fields that nobody has looked at yet",
+    "job_extra": "it holds fields that nobody has looked at yet",
     "rejected_document": "it holds documents as the server sent them",
     "sync_cursor": "it is of use to passes alone",
     "view_contract": "it tells which release made the views",

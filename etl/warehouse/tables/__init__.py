@@ -12,10 +12,10 @@ from etl.warehouse.tables.dimensions import (
 from etl.warehouse.tables.jobs import (
     job,
     job_change,
+    job_extra,
     job_link,
     job_status,
     job_version,
-    job_version_extra,
     volatile_field,
 )
 from etl.warehouse.tables.ledger import bi_reader, rejected_document, sync_cursor, sync_run, sync_run_stream
@@ -27,7 +27,7 @@ from etl.warehouse.tables.sources import dimension_change, organization, proxy, 
 __all__ = ["metadata"]
 __all__ += ["expected_run", "job_day", "job_run", "repository_day", "session_baseline", "session_hour"]
 __all__ += ["calendar", "data_dictionary", "hour_of_week", "report_clock", "run_status", "view_contract"]
-__all__ += ["job", "job_change", "job_link", "job_status", "job_version", "job_version_extra", "volatile_field"]
+__all__ += ["job", "job_change", "job_extra", "job_link", "job_status", "job_version", "volatile_field"]
 __all__ += ["bi_reader", "rejected_document", "sync_cursor", "sync_run", "sync_run_stream"]
 __all__ += ["backup_window", "backup_window_hour", "schedule"]
 __all__ += ["job_session", "session_message"]

@@ -65,6 +65,8 @@ job = define(
     column("last_run_epoch", BigInteger(), "last_run_at as seconds since 1970-01-01 UTC"),
     column("extra", long_text(), "Unknown fields of the last reading, volatile ones too, as JSON text"),
     column("e_tag", BigInteger(), "The server's eTag, current only (v8)"),
+    column("total_objects", BigInteger(), "Objects that the job has to process, current only (v8, where it is sent)"),
+    column("processed_objects", BigInteger(), "Objects processed by its last run, current only (v8, where it is sent)"),
     column("api_version", word(8), "API version of the last reading"),
     column("transform_revision", Integer(), "Revision of the transform that last read it"),
     column("document_digest", digest(), "Digest of the last document; an equal one needs no reading"),
@@ -93,13 +95,17 @@ job_version = define(
     UniqueConstraint("id", "job_id"),
 )
 
-job_version_extra = define(
-    "job_version_extra",
-    "Unknown fields of a definition, one row per API version that showed any",
-    reference("job_version_id", "job_version", "The version"),
-    column("api_version", word(8), "The API version that showed them", nullable=False),
-    column("extra", long_text(), "The unknown fields as JSON text, volatile ones left out", nullable=False),
-    PrimaryKeyConstraint("job_version_id", "api_version"),
+job_extra = define(
+    "job_extra",
+    "One row per value of an unknown field of a job over time, as one API version shows it",
+    key(),
+    reference("job_id", "job", "The job"),
+    column("api_version", word(8), "The API version that showed it", nullable=False),
+    column("json_path", word(514), "Path of the field in the document", nullable=False),
+    column("value", long_text(), "Its value as JSON text", nullable=False),
+    *interval("value"),
+    UniqueConstraint("job_id", "api_version", "json_path", "valid_from"),
+    UniqueConstraint("job_id", "open_key", "api_version", "json_path"),  # in this order: what a job shows now
 )
 
 job_status = define(
@@ -131,6 +137,10 @@ job_change = define(
     instant("detected_at", "Observation that showed the change", nullable=False),
     instant("not_before", "The job's observation before: the change is not older"),
     reference("run_id", "sync_run", "The pass that found it"),
+    *flag(
+        "is_with_status",
+        "of an unknown field: lastRun, lastStatus or eTag moved with it, and the definition did not change",
+    ),
     Index(None, "job_id", "detected_at"),  # history of one job; volatile fields
     Index(None, "detected_at"),  # "what changed in the configuration, when?"
 )
@@ -153,12 +163,13 @@ job_link = define(
 
 volatile_field = define(
     "volatile_field",
-    "Unknown fields that change with every observation: kept current in job.extra, out of versions",
+    "Unknown fields that move by themselves: at most one row of job_extra per job and day",
     key(),
     reference("server_id", "server", "The server"),
     column("stream", word(32), "jobs or copy_jobs", nullable=False),
     column("json_path", word(512), "Path of the field in the document", nullable=False),
     instant("since_at", "When it was found to be volatile", nullable=False),
     column("example", long_text(), "Its value then"),
+    *flag("is_lifted", "not volatile after all: each change is kept again"),
     UniqueConstraint("server_id", "stream", "json_path"),
 )

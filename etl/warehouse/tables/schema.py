@@ -62,7 +62,7 @@ def flag(name: str, comment: str, *, nullable: bool = True) -> tuple[Column[int]
 
 
 def interval(what: str) -> tuple[Any, ...]:
-    """A half-open interval [valid_from, valid_to) with at most one open row per job (H4).
+    """A half-open interval [valid_from, valid_to) with at most one open row per job, or per field of it (H4).
 
     ``open_key`` is 1 while open and NULL after: UNIQUE (job_id, open_key) allows many NULLs and one 1 on all
     three databases; MariaDB has no partial unique index.

@@ -32,6 +32,7 @@ job_session = define(
     *flag("is_chain_final", "the last attempt of its run so far", nullable=False),
     *flag("will_be_retried", "the server says that another attempt follows (v7, v8)"),
     column("objects_processed", BigInteger(), "Objects processed so far (the document's progress)"),
+    column("objects_total", BigInteger(), "Objects that it has to process (the document's total, v8)"),
     column("items_processed", BigInteger(), "Items processed (statistics.processedObjects)"),
     column("transferred_bytes", BigInteger(), "Data transferred, in bytes"),
     column("processing_bytes_per_second", BigInteger(), "Processing rate as sent, in bytes a second"),

@@ -11,7 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from etl.load.jobs import diff as comparison
+from etl.load.jobs import extra as extra_comparison
 from etl.load.jobs.diff import Changes, Context, Definition, FieldChange, JobDiff, KnownJob, Status, diff
+from etl.load.jobs.extra import ExtraChange, ExtraDiff, Extras, Rest, Shown
 from etl.transform import job_fields
 from etl.transform.job_fields import (
     DEFINITION_FIELDS,
@@ -100,7 +102,6 @@ def compare(known: KnownJob | None, record: JobRecord, context: Context | None =
 
 def stored(found: JobDiff, **changes: Any) -> KnownJob:
     """The job as the database knows it after this reading."""
-    extras = {version: extra for version, extra in found.definition.extras.items() if extra}
     known = KnownJob(
         id=7,
         kind=found.record.kind,
@@ -109,13 +110,38 @@ def stored(found: JobDiff, **changes: Any) -> KnownJob:
         observed_at=T1,
         version_id=70,
         version_number=found.version_number,
-        definition=replace(found.definition, extras=extras),
+        definition=found.definition,
         status_id=700,
         status=found.status,
         transform_revision=job_fields.TRANSFORM_REVISION,
         links=frozenset(found.record.links),
+        e_tag=found.record.e_tag,
+        extras=extras_after(found),
     )
     return replace(known, **changes)
+
+
+def extras_after(found: JobDiff) -> Extras:
+    """What the API versions show after this reading; rows have the ids in which they open, instants likewise."""
+    extras = {version: dict(paths) for version, paths in (found.known.extras if found.known else {}).items()}
+    number = 1 + max((each.since.hour for paths in extras.values() for each in paths.values()), default=0)
+    at = T1.replace(hour=number)
+    for paths in extras.values():
+        for path, each in paths.items():
+            if each.row_id in found.extra.closed:
+                paths[path] = Shown(None, at)
+    for row_id, (version, path, value) in enumerate(found.extra.opened, 100 * number):
+        extras.setdefault(version, {})[path] = Shown(value, at, row_id)
+    return extras
+
+
+def shown(known: KnownJob) -> dict[int, dict[str, str]]:
+    """What each API version shows now."""
+    found = {
+        version: {path: each.value for path, each in paths.items() if each.value is not None}
+        for version, paths in known.extras.items()
+    }
+    return {version: paths for version, paths in found.items() if paths}
 
 
 def known_by(*readings: JobRecord, **changes: Any) -> KnownJob:
@@ -138,7 +164,7 @@ def assert_nothing_new(found: JobDiff) -> None:
 
 def assert_nothing_at_all(found: JobDiff) -> None:
     assert_nothing_new(found)
-    assert (found.fills_version, found.fills_status, found.fills_extra, found.volatile) == (False, False, False, ())
+    assert (found.fills_version, found.fills_status, found.extra) == (False, False, ExtraDiff())
 
 
 # H1 ------------------------------------------------------------------------------------------------------------
@@ -165,7 +191,6 @@ def test_h1_a_first_reading_creates_version_1_with_all_that_it_says() -> None:
             },
             Schedule("Daily", "Sunday", "08:00:00", None, None, None, True, True, 5, 15, True, NIGHTS, None, None),
             128,
-            {8: {"tier": '"gold"'}},
         ),
         status=Status(
             {
@@ -183,10 +208,10 @@ def test_h1_a_first_reading_creates_version_1_with_all_that_it_says() -> None:
         opens_status=True,
         fills_version=False,
         fills_status=False,
-        fills_extra=False,
         changes=(),
-        volatile=(),
         links_changed=True,
+        extra=ExtraDiff(opened=((8, "tier", '"gold"'),)),
+        is_with_status=False,
     )
     assert found.version_number == 1
     assert found.is_change
@@ -259,7 +284,7 @@ def test_h1_each_field_of_the_definition_makes_a_version(
     assert found.changes == tuple(FieldChange(*row) for row in rows)
     assert (found.change_type, found.version_number) == ("changed", 2)
     assert (found.opens_version, found.opens_status) == (True, True)
-    assert (found.fills_version, found.fills_status, found.fills_extra) == (False, False, False)
+    assert (found.fills_version, found.fills_status) == (False, False)
     assert found.definition.schedule == reading(8, policy, **changes).schedule
 
 
@@ -342,7 +367,7 @@ def test_h4_a_job_that_returns_byte_for_byte_opens_version_and_status() -> None:
     found = compare(known, reading(extra={"tier": "1"}))
     assert (found.change_type, found.changes, found.version_number) == ("returned", (), 2)
     assert (found.opens_version, found.opens_status) == (True, True)
-    assert (found.fills_version, found.fills_status, found.fills_extra) == (False, False, False)
+    assert (found.fills_version, found.fills_status) == (False, False)
     assert found.definition == known.definition
 
 
@@ -653,97 +678,148 @@ def test_h6_periodic_windows(
     assert found.changes == tuple(FieldChange(*row) for row in rows)
 
 
-# H7 ------------------------------------------------------------------------------------------------------------
+# Unknown fields (H1, H7) ---------------------------------------------------------------------------------------
 
 
-def test_h7_another_version_s_first_reading_of_unknown_fields_adds_its_own() -> None:
-    known = known_by(reading(8, extra={"tier": "1", "owner": '"it"'}))
-    found = compare(known, reading(7, extra={"tier": "1"}))
+def told(found: JobDiff) -> list[ExtraChange]:
+    """The changes of unknown fields; they are no definition."""
     assert_nothing_new(found)
-    assert found.fills_extra
-    assert found.definition.extras == {8: {"tier": "1", "owner": '"it"'}, 7: {"tier": "1"}}
+    return list(found.extra.changes)
+
+
+def test_h1_the_first_reading_shows_unknown_fields_and_changes_none() -> None:
+    found = compare(None, reading(8, extra={"tier": "1", "owner": '"it"'}))
+    assert found.extra == ExtraDiff(opened=((8, "owner", '"it"'), (8, "tier", "1")))
+
+
+def test_h1_another_version_s_first_reading_of_unknown_fields_adds_its_own() -> None:
+    known = known_by(reading(8, extra={"tier": "1", "owner": '"it"'}))
+    found = compare(known, reading(7, extra={"tier": "1", "level": "3"}))
+    assert told(found) == []
     known = stored(found)
-    assert_nothing_at_all(compare(known, reading(7, extra={"tier": "1"})))
-    assert_nothing_new(compare(known, reading(6)))
+    assert shown(known) == {8: {"tier": "1", "owner": '"it"'}, 7: {"tier": "1", "level": "3"}}
+    assert_nothing_at_all(compare(known, reading(7, extra={"tier": "1", "level": "3"})))
+    assert told(compare(known, reading(6))) == []
 
 
-def test_h7_unknown_fields_are_compared_with_the_same_version_s() -> None:
+def test_h1_unknown_fields_are_compared_with_the_same_version_s() -> None:
     known = known_by(
         reading(8, extra={"tier": "1", "owner": '"it"', "note": "null"}),
         reading(7, extra={"tier": "1"}),
     )
     found = compare(known, reading(8, extra={"tier": "2", "note": "null", "ticket.number": "1.10"}))
-    assert found.changes == (
-        ("extra.owner", '"it"', None),
-        ("extra.ticket.number", None, "1.10"),
-        ("extra.tier", "1", "2"),
-    )
-    assert found.opens_version
-    assert found.definition.extras[8] == {"tier": "2", "note": "null", "ticket.number": "1.10"}
+    assert told(found) == [("owner", '"it"', None), ("ticket.number", None, "1.10"), ("tier", "1", "2")]
+    assert len(found.extra.closed) == 2
+    assert shown(stored(found)) == {8: {"tier": "2", "note": "null", "ticket.number": "1.10"}, 7: {"tier": "1"}}
 
 
-def test_h7_digits_and_spelling_of_unknown_values_count() -> None:
+def test_h1_digits_and_spelling_of_unknown_values_count() -> None:
     known = known_by(reading(extra={"ratio": "1.1"}))
-    assert compare(known, reading(extra={"ratio": "1.10"})).changes == (("extra.ratio", "1.1", "1.10"),)
+    assert told(compare(known, reading(extra={"ratio": "1.10"}))) == [("ratio", "1.1", "1.10")]
 
 
-def test_h7_a_first_unknown_field_is_a_change_for_a_version_that_has_read_the_row() -> None:
+def test_h1_a_first_unknown_field_is_a_change_for_a_version_that_has_read_the_job() -> None:
     known = known_by(reading(8), reading(7))
-    assert compare(known, reading(7, extra={"tier": "1"})).changes == (("extra.tier", None, "1"),)
+    assert told(compare(known, reading(7, extra={"tier": "1"}))) == [("tier", None, "1")]
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [({"tier": "1"}, {"tier": "2"}), ({"tier": "1"}, {}), ({}, {"tier": "2"}), ({"tier": "1"}, {"level": "1"})],
 )
-def test_h5_an_edit_of_an_unknown_field_is_one_change_however_many_versions_show_it(
+def test_h1_an_edit_of_an_unknown_field_is_told_once_however_many_versions_show_it(
     old: dict[str, str], new: dict[str, str]
 ) -> None:
     known = known_by(*(reading(version, extra=old) for version in (8, 7, 6)))
     found = compare(known, reading(7, extra=new))
-    assert (found.change_type, found.version_number) == ("changed", 2)
+    assert told(found) != []
     known = stored(found)
     for api_version in (8, 6, 7, 8, 6):
         found = compare(known, reading(api_version, extra=new))
-        assert_nothing_new(found)
+        assert told(found) == []
         known = stored(found)
+    assert shown(known) == (dict.fromkeys((8, 7, 6), new) if new else {})
     back = compare(known, reading(6, extra=old))
-    assert (back.change_type, back.version_number) == ("changed", 3)
+    assert told(back) != []
     known = stored(back)
     for api_version in (8, 7):
-        assert_nothing_new(compare(known, reading(api_version, extra=old)))
+        found = compare(known, reading(api_version, extra=old))
+        assert told(found) == []
+        known = stored(found)
 
 
-def test_h5_an_unknown_field_that_only_one_version_shows_does_not_stir_the_others() -> None:
+def test_h1_a_value_that_comes_back_is_a_change_though_another_version_still_has_it_from_before() -> None:
+    known = known_by(reading(8, extra={"tier": "1"}), reading(7, extra={"tier": "1"}), reading(8, extra={"tier": "2"}))
+    assert told(compare(known, reading(8, extra={"tier": "1"}))) == [("tier", "2", "1")]
+
+
+def test_h1_an_unknown_field_that_one_version_does_not_show_says_nothing_of_the_others() -> None:
     known = known_by(reading(8, extra={"tier": "1"}), reading(7, extra={"tier": "1"}))
     found = compare(known, reading(8, extra={"tier": "1", "new": "5"}))
-    assert found.changes == (("extra.new", None, "5"),)
-    assert_nothing_new(compare(stored(found), reading(7, extra={"tier": "1"})))
+    assert told(found) == [("new", None, "5")]
+    assert_nothing_at_all(compare(stored(found), reading(7, extra={"tier": "1"})))
+    gone = compare(known, reading(8))
+    assert told(gone) == [("tier", "1", None)]
+    assert shown(stored(gone)) == {7: {"tier": "1"}}
+    assert_nothing_at_all(compare(stored(gone), reading(7, extra={"tier": "1"})))
 
 
-def test_h7_a_third_change_in_a_row_is_volatile_and_still_a_version() -> None:
-    known = known_by(reading(extra={"beat": "3", "tier": "1"}), running_changes=frozenset({"extra.beat"}))
-    found = compare(known, reading(extra={"beat": "4", "tier": "2"}))
-    assert found.changes == (("extra.beat", "3", "4"), ("extra.tier", "1", "2"))
-    assert found.volatile == ("beat",)
-    assert found.opens_version
+def test_h1_changes_of_unknown_fields_stand_beside_those_of_the_definition() -> None:
+    known = known_by(reading(extra={"tier": "1"}))
+    found = compare(known, reading(name="Finance", extra={"tier": "2"}))
+    assert (found.changes, found.extra.changes) == ((("name", "Mailboxes", "Finance"),), (("tier", "1", "2"),))
+    assert not found.is_with_status
 
 
-def test_h7_a_running_field_that_rests_is_not_volatile() -> None:
-    known = known_by(reading(extra={"beat": "3", "tier": "1"}), running_changes=frozenset({"extra.beat"}))
-    assert compare(known, reading(extra={"beat": "3", "tier": "2"})).volatile == ()
-    assert compare(known, reading(name="Finance", extra={"beat": "3", "tier": "1"})).volatile == ()
+def test_h4_a_job_that_returns_shows_again_what_its_removal_closed() -> None:
+    closed = {8: {"tier": Shown("1", T1), "owner": Shown("2", T1)}, 7: {"tier": Shown("1", T1), "old": Shown(None, T1)}}
+    known = known_by(reading(8), reading(7), is_present=False, status_id=None, status=None, extras=closed)
+    found = compare(known, reading(8, extra={"tier": "3", "owner": "2"}))
+    assert found.change_type == "returned"
+    assert found.extra == ExtraDiff(
+        opened=((8, "owner", "2"), (8, "tier", "3"), (7, "tier", "1")), changes=(ExtraChange("tier", "1", "3"),)
+    )
+    assert not found.is_with_status
 
 
-def test_h7_volatile_fields_are_out_of_versions() -> None:
-    context = Context(volatile=frozenset({"beat"}))
-    known = known_by(reading(8, extra={"beat": "3", "tier": "1"}), reading(7, extra={"beat": "3"}))
-    assert_nothing_at_all(compare(known, reading(extra={"beat": "4", "tier": "1"}), context))
-    assert_nothing_at_all(compare(known, reading(extra={"tier": "1"}), context))
-    found = compare(known, reading(extra={"beat": "5", "tier": "2"}), context)
-    assert found.changes == (("extra.tier", "1", "2"),)
-    assert found.definition.extras == {8: {"tier": "2"}, 7: {}}
-    assert compare(None, reading(extra={"beat": "1", "tier": "1"}), context).definition.extras == {8: {"tier": "1"}}
+@pytest.mark.parametrize(
+    ("changes", "is_with_status"),
+    [
+        ({}, False),
+        ({"last_status": "Failed"}, True),
+        ({"last_run_at": RAN + timedelta(hours=1)}, True),
+        ({"e_tag": 2}, True),
+        ({"next_run_at": RAN + timedelta(days=3)}, False),
+        ({"last_backup_at": None, "window_minute_offset": 120}, False),
+        ({"e_tag": 2, "is_enabled": False}, False),
+        ({"last_status": "Failed", "daily_time": "23:00:00"}, False),
+    ],
+)
+def test_h7_what_moves_with_the_status_and_without_the_definition(
+    changes: dict[str, Any], is_with_status: bool
+) -> None:
+    known = known_by(reading(extra={"beat": "1"}, e_tag=1))
+    found = compare(known, reading(**{"extra": {"beat": "2"}, "e_tag": 1, **changes}))
+    assert found.extra.changes == (("beat", "1", "2"),)
+    assert found.is_with_status is is_with_status
+
+
+def test_h7_nothing_is_written_of_a_path_that_rests() -> None:
+    rest = Rest(frozenset({"beat", "pulse"}), {"beat": "3", "pulse": None})
+    known = known_by(reading(8, extra={"beat": "3", "tier": "1"}), rest=rest)
+    assert_nothing_at_all(compare(known, reading(extra={"beat": "4", "tier": "1", "pulse": "9"})))
+    assert_nothing_at_all(compare(known, reading(extra={"tier": "1"})))
+    assert told(compare(known, reading(extra={"beat": "5", "tier": "2"}))) == [("tier", "1", "2")]
+
+
+def test_h7_a_volatile_path_is_written_where_it_differs_from_the_last_reading() -> None:
+    rest = Rest(last={"beat": "9", "pulse": None})
+    known = known_by(reading(8, extra={"beat": "3", "tier": "1"}), rest=rest)  # 3 was that of yesterday
+    assert_nothing_at_all(compare(known, reading(extra={"beat": "9", "tier": "1"})))
+    assert told(compare(known, reading(extra={"beat": "10", "tier": "1", "pulse": "1"}))) == [
+        ("beat", "3", "10"),
+        ("pulse", None, "1"),
+    ]
 
 
 # H10 -----------------------------------------------------------------------------------------------------------
@@ -780,9 +856,8 @@ def test_h10_one_row_per_changed_field_in_a_fixed_order() -> None:
         ("schedule.daily_time", "08:00:00", "23:00:00"),
         ("window.monday", NIGHT, CLOSED_DAY),
         ("window.saturday", NIGHT, OPEN_DAY),
-        ("extra.a", "1", "2"),
-        ("extra.b", "1", "2"),
     )
+    assert found.extra.changes == (("a", "1", "2"), ("b", "1", "2"))
 
 
 def test_h10_fields_that_are_only_learned_have_no_row_beside_those_that_changed() -> None:
@@ -795,15 +870,20 @@ def test_h10_fields_that_are_only_learned_have_no_row_beside_those_that_changed(
 # H11 -----------------------------------------------------------------------------------------------------------
 
 
+LATER = job_fields.TRANSFORM_REVISION + 1
+
+
 @pytest.fixture
 def newer_transform(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second revision of the transform, which learned to read offset_minutes, last_backup_at and ``tier``."""
-    monkeypatch.setattr(job_fields, "TRANSFORM_REVISION", 2)
-    monkeypatch.setattr(comparison, "TRANSFORM_REVISION", 2)
-    newer = {name: dataclasses.replace(FIELD_NAMED[name], revision=2) for name in ("offset_minutes", "last_backup_at")}
+    """A later revision of the transform, which learned to read offset_minutes, last_backup_at and ``tier``."""
+    monkeypatch.setattr(job_fields, "TRANSFORM_REVISION", LATER)
+    monkeypatch.setattr(comparison, "HISTORY_REVISION", LATER)
+    newer = {
+        name: dataclasses.replace(FIELD_NAMED[name], revision=LATER) for name in ("offset_minutes", "last_backup_at")
+    }
     monkeypatch.setattr(job_fields, "FIELD_NAMED", {**FIELD_NAMED, **newer})
-    monkeypatch.setattr(comparison, "PATHS_OF_NEWER_FIELDS", {"tier"})
-    # the answers of a transform that knows no second revision, and of this one, must not be mixed up
+    monkeypatch.setattr(extra_comparison, "PATHS_OF_NEWER_FIELDS", {"tier"})
+    # the answers of a transform that knows no later revision, and of this one, must not be mixed up
     uncached = known_fields.__wrapped__
     monkeypatch.setattr(comparison, "known_fields", uncached)
 
@@ -818,6 +898,7 @@ def test_h11_what_a_newer_revision_learned_to_read_is_filled_in_place() -> None:
     found = compare(old, reading(8, PERIODICALLY, extra={"owner": "2"}))
     assert_nothing_new(found)
     assert (found.fills_version, found.fills_status) == (True, True)
+    assert (found.extra.opened, len(found.extra.closed), found.extra.changes) == ((), 1, ())
     assert found.definition.schedule.offset_minutes == 10
     assert found.status.values["last_backup_at"] == RAN + timedelta(minutes=4)
     known = stored(found)
@@ -843,5 +924,6 @@ def test_h11_what_was_learned_is_no_change_even_when_a_poorer_version_read_first
 def test_h11_what_an_older_revision_knew_is_still_compared() -> None:
     old = known_by(reading(extra={"tier": "1", "owner": "2"}), transform_revision=1)
     found = compare(old, reading(name="Finance", extra={"owner": "3"}))
-    assert found.changes == (("name", "Mailboxes", "Finance"), ("extra.owner", "2", "3"))
-    assert found.definition.extras == {8: {"owner": "3"}}
+    assert found.changes == (("name", "Mailboxes", "Finance"),)
+    assert found.extra.changes == (("owner", "2", "3"),)
+    assert shown(stored(found)) == {8: {"owner": "3"}}

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, event, select, update
 from structlog.testing import capture_logs
 
 from etl.config import Settings
@@ -24,15 +24,16 @@ from etl.pipeline import load_file
 from etl.report import queries
 from etl.simulator import Job, SimulatedServer, World
 from etl.simulator.documents import job_document
-from etl.transform.extra import flatten_extra
+from etl.transform.extra import flatten_extra, path_of
 from etl.transform.job_fields import FIELDS, TRANSFORM_REVISION, Role
 from etl.transform.records import Schedule
 from etl.warehouse.tables import (
     job,
     job_change,
+    job_extra,
     job_link,
+    job_status,
     job_version,
-    job_version_extra,
     metadata,
     repository,
     server,
@@ -255,8 +256,13 @@ def test_a_story_row_by_row(database: Database, estates: Settle) -> None:
         version(2, 2, 3, edited),
         version(3, 4, None, edited),
     ]
-    assert found["job_version_extra"] == [
-        {"job_version_id": (the_job, number), "api_version": "v8", "extra": '{"tier":{"level":2}}'} for number in (2, 3)
+    shown = {"job_id": the_job, "api_version": "v8", "json_path": "$.tier.level", "value": "2"}
+    assert [
+        {name: row[name] for name in (*shown, "valid_from", "valid_to", "is_current", "open_key")}
+        for row in found["job_extra"]
+    ] == [
+        {**shown, "valid_from": at(2), "valid_to": at(3), "is_current": 0, "open_key": None},
+        {**shown, "valid_from": at(4), "valid_to": None, "is_current": 1, "open_key": 1},
     ]
 
     def interval(number: int, since: int, until: int | None, **changes: Any) -> dict[str, Any]:
@@ -273,7 +279,8 @@ def test_a_story_row_by_row(database: Database, estates: Settle) -> None:
 
     def change(hours: int, number: int, change_type: str, *fields: str | None) -> dict[str, Any]:
         name, old, new = fields or (None, None, None)
-        told = {"change_type": change_type, "field": name, "old_value": old, "new_value": new}
+        told: dict[str, Any] = {"change_type": change_type, "field": name, "old_value": old, "new_value": new}
+        told["is_with_status"] = 0 if name and name.startswith("extra.") else None
         times = {"detected_at": at(hours), "not_before": at(hours - 1) if hours else None, "run_id": run(hours)}
         return {"job_id": the_job, "job_version_id": (the_job, number), **told, **times}
 
@@ -454,22 +461,25 @@ def test_text_and_numbers_come_back_as_they_were_sent(database: Database, estate
     assert estate.look(0) == "succeeded"
     with database.engine.connect() as connection:
         rows = connection.execute(
-            select(job_version.c.name, job_version.c.description, job_version_extra.c.extra, job.c.extra)
+            select(job_version.c.name, job_version.c.description, job.c.extra)
             .join(job, job.c.id == job_version.c.job_id)
-            .join(job_version_extra, job_version_extra.c.job_version_id == job_version.c.id)
             .order_by(job.c.id)
         ).all()
-    (name, description, extra, current), (b_name, _, b_extra, b_current) = rows
-    assert (len(name), name == long_name, description, current) == (10_000, True, "", extra)
-    assert flatten_extra(extra) == {
+    (name, description, current), (b_name, _, b_current) = rows
+    assert (len(name), name == long_name, description) == (10_000, True, "")
+    expected = {
         "ratio": "1.10",
         "ticket": "123456789012345678901234567890",
         "tiny": "-1E-400",
         "['a.b']['it\\'s']": '[0.10,null,true,"\u2028"]',
         "empty": "{}",
     }
-    assert (b_name, b_current) == ("NUL\ufffd \ufffd", b_extra)
-    assert flatten_extra(b_extra) == {"['half\ufffd']": '"\ufffd\ufffd"'}
+    assert flatten_extra(current) == expected
+    told = estate.rows(job_extra.c.json_path, job_extra.c.value, job_id=1)
+    assert {path_of(path): value for path, value in told} == expected
+    assert b_name == "NUL\ufffd \ufffd"
+    assert flatten_extra(b_current) == {"['half\ufffd']": '"\ufffd\ufffd"'}
+    assert estate.rows(job_extra.c.json_path, job_extra.c.value, job_id=2) == [("$['half\ufffd']", '"\ufffd\ufffd"')]
 
     assert estate.look(1, full=True) == "succeeded"  # what came back compares equal to what is sent
     assert estate.changes() == []
@@ -490,86 +500,200 @@ def test_names_that_some_databases_take_for_equal_are_changes(database: Database
     assert told == list(pairwise(names))
 
 
-# H7 ------------------------------------------------------------------------------------------------------------
+# Unknown fields (H1, H7) ---------------------------------------------------------------------------------------
 
 
-def test_h7_a_field_that_changes_three_times_in_a_row_leaves_the_versions(database: Database, estates: Settle) -> None:
-    estate = estates(database, a_job(extra={"beat": 0, "tier": 1}), a_job(B, name="Other", extra={"beat": 9}))
+def extras(estate: Estate, path: str = "$.beat") -> list[tuple[Any, ...]]:
+    """Every row of an unknown field: job, API version, value, from when, until when."""
+    columns = (job_extra.c.job_id, job_extra.c.api_version, job_extra.c.value)
+    found = estate.rows(*columns, job_extra.c.valid_from, job_extra.c.valid_to, json_path=path)
+    return sorted(found, key=itemgetter(0, 1, 3))
+
+
+def told(estate: Estate, **where: Any) -> list[tuple[Any, ...]]:
+    """Every change of an unknown field: job, version, field, values, whether it came with the status."""
+    columns = (job_change.c.job_id, job_change.c.job_version_id, job_change.c.field, job_change.c.old_value)
+    found = estate.rows(*columns, job_change.c.new_value, job_change.c.is_with_status, **where)
+    return [row for row in found if row[2] and row[2].startswith("extra.")]
+
+
+def test_h1_an_unknown_field_has_a_history_of_its_own_and_opens_nothing(database: Database, estates: Settle) -> None:
+    estate = estates(database, a_job(extra={"beat": 0, "tier": 1}), a_job(B))
     world = estate.world
     estate.look(0)
-    for hours in (1, 2, 3):
-        world.edit_job(A, extra={"beat": hours, "tier": 1})
-        with capture_logs() as logs:
-            estate.look(hours)
-        told = [log for log in logs if log["event"].startswith("volatile")]
-        assert told == (
-            []
-            if hours < 3
-            else [
-                {
-                    "event": "volatile field, out of versions from now on",
-                    "log_level": "warning",
-                    "server": "hq",
-                    "path": "beat",
-                }
-            ]
-        )
-    assert estate.rows(job_version.c.version_number, job_id=1) == [(1,), (2,), (3,), (4,)]
-    assert table_rows(database.engine, volatile_field) == [
-        {"id": 1, "server_id": 1, "stream": "jobs", "json_path": "$.beat", "since_at": at(3), "example": "3"}
+    changed_at = estate.rows(job.c.changed_at)
+    for hours, extra in enumerate(({"beat": 1, "tier": 1}, {"tier": 1}, {"beat": 3, "tier": 1}), 1):
+        world.edit_job(A, extra=extra)
+        estate.look(hours)
+    assert estate.rows(job_version.c.version_number) == [(1,)] * 2
+    assert estate.rows(job_status.c.valid_from, job_status.c.valid_to) == [(at(0), None)] * 2
+    assert estate.rows(job.c.changed_at) == changed_at
+    assert extras(estate) == [
+        (1, "v8", "0", at(0), at(1)),
+        (1, "v8", "1", at(1), at(2)),
+        (1, "v8", "3", at(3), None),
     ]
+    assert extras(estate, "$.tier") == [(1, "v8", "1", at(0), None)]
+    assert [row[2:] for row in told(estate)] == [
+        ("extra.beat", "0", "1", 1),  # each edit moves the eTag
+        ("extra.beat", "1", None, 1),
+        ("extra.beat", None, "3", 1),
+    ]
+    world.edit_job(A, description="Approved", extra={"beat": 4, "tier": 1})
+    estate.look(4)
+    assert told(estate, detected_at=at(4)) == [(1, 3, "extra.beat", "3", "4", 0)]  # it points at the version opened
+    (result,) = run_pass(estate.engine, settings_for(estate.server.url, streams=["jobs"]), at(4.5)).streams
+    world.edit_job(A, extra={"beat": 5, "tier": 1})
+    (result,) = run_pass(estate.engine, settings_for(estate.server.url, streams=["jobs"]), at(5)).streams
+    assert (result.changed, result.unchanged) == (0, 2)
 
-    world.edit_job(A, extra={"beat": 4, "tier": 1})
-    world.edit_job(B, extra={"beat": 10})  # out of every job's versions on this server
+
+def test_h4_unknown_fields_end_with_the_job_and_begin_when_it_returns(database: Database, estates: Settle) -> None:
+    estate = estates(database, a_job(extra={"beat": 0}))
+    for hours, version in enumerate((8, 7)):
+        estate.look(hours, version)
+    estate.world.delete_job(A)
+    estate.look(2)
+    estate.world.restore_job(A)
+    estate.world.edit_job(A, extra={"beat": 5})
+    estate.look(3)
+    estate.look(4, 7)
+    assert extras(estate) == [
+        (1, "v7", "0", at(1), at(2)),
+        (1, "v7", "0", at(3), at(4)),
+        (1, "v7", "5", at(4), None),
+        (1, "v8", "0", at(0), at(2)),
+        (1, "v8", "5", at(3), None),
+    ]
+    assert told(estate) == [(1, 2, "extra.beat", "0", "5", 0)]
+
+
+# H7: what moves by itself.
+
+EACH_HOUR = {"event": "unknown field moves by itself, written once a day from now on", "log_level": "warning"}
+
+
+def run_all(estate: Estate, hours: float, **extra_of: dict[str, Any]) -> list[Any]:
+    """Let jobs run and their unknown fields move, look, and return what was logged of it."""
+    for uid, extra in extra_of.items():
+        estate.world.edit_job({"a": A, "b": B, "c": C}[uid], last_run_at=at(hours), extra=extra)
     with capture_logs() as logs:
-        estate.look(4)
-    assert logs == []
-    assert estate.rows(job_version.c.job_id, job_version.c.version_number, is_current=1) == [(2, 1), (1, 4)]
-    assert estate.rows(job.c.extra) == [('{"beat":4,"tier":1}',), ('{"beat":10}',)]
+        estate.look(hours)
+    return [log for log in logs if "moves by itself" in log["event"]]
 
-    world.edit_job(A, extra={"beat": 5, "tier": 2})
-    estate.look(5)
-    assert estate.rows(job_version_extra.c.extra)[-1] == ('{"tier":2}',)
-    assert estate.rows(job_change.c.field, job_change.c.new_value, detected_at=at(5)) == [("extra.tier", "2")]
+
+def test_h7_a_third_change_with_the_status_in_two_jobs_is_volatile(database: Database, estates: Settle) -> None:
+    estate = estates(database, *(a_job(uid, extra={"beat": 0, "tier": 1}) for uid in (A, B, C)))
+    estate.look(0)
+    for hours in (1, 2):
+        beat = {"beat": hours, "tier": 1}
+        assert run_all(estate, hours, a=beat, b=beat) == []
+    assert run_all(estate, 3, a={"beat": 3, "tier": 1}) == []  # the third of one job alone
+    assert run_all(estate, 4, b={"beat": 4, "tier": 1}) == [{**EACH_HOUR, "server": "hq", "path": "beat"}]
+    assert table_rows(database.engine, volatile_field) == [
+        {
+            "id": 1,
+            "server_id": 1,
+            "stream": "jobs",
+            "json_path": "$.beat",
+            "since_at": at(4),
+            "example": "4",
+            "is_lifted": None,
+        }
+    ]
+    assert estate.rows(job_version.c.version_number) == [(1,)] * 3
+    ended = extras(estate)
+    assert {row[4] for row in ended} == {at(1), at(2), at(3), at(4)}  # all are closed, C's too
+    assert [row[0] for row in ended if row[4] == at(4)] == [1, 2, 3]
+    count = len(told(estate))
+    assert count == 6
+
+    moved = {uid: {"beat": 5, "tier": 2} for uid in ("a", "b", "c")}
+    assert run_all(estate, 5, **moved) == []  # no more of it on that day
+    assert extras(estate) == ended
+    assert [row[2:5] for row in told(estate)[count:]] == [("extra.tier", "1", "2")] * 3
+    assert [value for (value,) in estate.rows(job.c.extra)] == ['{"beat":5,"tier":2}'] * 3
+
+    estate.look(23, full=True)  # nothing of it has moved
+    assert (extras(estate), len(told(estate))) == (ended, count + 3)
+    for hours in (24, 25, 26):  # from the next day on once a day
+        run_all(estate, hours, **{uid: {"beat": hours, "tier": 2} for uid in ("a", "b")})
+    run_all(estate, 48, a={"beat": 48, "tier": 2})
+    new = [row for row in extras(estate) if row not in ended]
+    assert new == [
+        (1, "v8", "24", at(24), at(48)),
+        (1, "v8", "48", at(48), None),
+        (2, "v8", "24", at(24), None),
+    ]
+    assert [row[3:5] for row in told(estate)[count + 3 :]] == [(None, "24"), (None, "24"), ("24", "48")]
     assert len(table_rows(database.engine, volatile_field)) == 1
 
 
-@pytest.mark.parametrize(
-    "kept",
-    [
-        pytest.param({"tier": 1}, id="beside another field"),
-        pytest.param({}, id="alone, and now and then absent"),
-    ],
-)
-def test_h7_a_field_that_comes_and_goes_is_volatile_too(
-    sqlite_database: Database, estates: Settle, kept: dict[str, Any]
-) -> None:
-    estate = estates(sqlite_database, a_job(extra=kept))
-    for hours, extra in enumerate(({}, {"beat": 1}, {}, {"beat": 3})):
-        estate.world.edit_job(A, extra={**kept, **extra})
-        estate.look(hours)
-    assert estate.rows(volatile_field.c.json_path, volatile_field.c.since_at) == [("$.beat", at(3))]
-
-
-def test_h7_a_rest_between_changes_starts_the_count_again(sqlite_database: Database, estates: Settle) -> None:
+def test_h7_where_there_is_one_job_its_own_changes_are_enough(sqlite_database: Database, estates: Settle) -> None:
     estate = estates(sqlite_database, a_job(extra={"beat": 0}))
-    for hours, beat in enumerate((0, 1, 2, 2, 3, 4)):
-        estate.world.edit_job(A, extra={"beat": beat})
+    estate.look(0)
+    for hours, extra in enumerate(({}, {"beat": 2}, {})):  # one that comes and goes
+        run_all(estate, 1 + hours, a=extra)
+    assert estate.rows(volatile_field.c.json_path, volatile_field.c.since_at) == [("$.beat", at(3))]
+    assert extras(estate)[-1] == (1, "v8", "2", at(2), at(3))
+
+
+def test_h7_a_row_that_began_with_what_makes_it_volatile_leaves_none(
+    sqlite_database: Database, estates: Settle
+) -> None:
+    estate = estates(sqlite_database, a_job(extra={"beat": 0}))
+    for hours in range(4):
+        run_all(estate, hours, a={"beat": hours})
+    assert extras(estate) == [(1, "v8", str(hours), at(hours), at(hours + 1)) for hours in range(3)]
+    assert told(estate)[-1][3:] == ("2", "3", 1)
+
+
+def test_h7_an_unknown_setting_that_somebody_toggles_is_not_volatile(
+    sqlite_database: Database, estates: Settle
+) -> None:
+    estate = estates(sqlite_database, *(a_job(uid, extra={"secure": True}) for uid in (A, B, C)))
+    for hours in range(8):
+        estate.world.edit_job(A, extra={"secure": hours % 2 == 0})  # its eTag moves with it, but no other job's does
+        for uid in (B, C):  # seen without any eTag, between two runs
+            estate.world.edit_job(uid, extra={"secure": hours % 2 == 0}, e_tag=1)
         estate.look(hours)
     assert estate.rows(volatile_field.c.json_path) == []
-    estate.world.edit_job(A, extra={"beat": 5})
-    estate.look(6)
+    assert len(told(estate)) == 21
+
+
+def test_h7_changes_longer_ago_than_30_days_do_not_count(sqlite_database: Database, estates: Settle) -> None:
+    estate = estates(sqlite_database, a_job(extra={"beat": 0}))
+    estate.look(0)
+    for days in (1, 2, 32.5, 33):
+        run_all(estate, 24 * days, a={"beat": days})
+        assert estate.rows(volatile_field.c.json_path) == []
+    run_all(estate, 24 * 34, a={"beat": 34})
     assert estate.rows(volatile_field.c.json_path) == [("$.beat",)]
 
 
-def test_h7_three_jobs_that_change_once_each_make_nothing_volatile(sqlite_database: Database, estates: Settle) -> None:
-    uids = (A, B, C)
-    estate = estates(sqlite_database, *(a_job(uid, extra={"beat": 0}) for uid in uids))
-    estate.look(0)
-    for hours, uid in enumerate(uids, 1):
-        estate.world.edit_job(uid, extra={"beat": 1})
-        estate.look(hours)
+def test_h7_a_change_of_the_definition_in_between_starts_the_count_again(
+    sqlite_database: Database, estates: Settle
+) -> None:
+    estate = estates(sqlite_database, a_job(extra={"beat": 0}))
+    for hours in range(6):
+        if hours == 3:
+            estate.world.edit_job(A, description="Approved")
+        run_all(estate, hours, a={"beat": hours})
     assert estate.rows(volatile_field.c.json_path) == []
+    run_all(estate, 6, a={"beat": 6})
+    assert estate.rows(volatile_field.c.json_path) == [("$.beat",)]
+
+
+def test_h7_a_volatile_path_that_was_lifted_is_kept_again(sqlite_database: Database, estates: Settle) -> None:
+    estate = estates(sqlite_database, a_job(extra={"beat": 0}))
+    for hours in range(4):
+        run_all(estate, hours, a={"beat": hours})
+    with sqlite_database.engine.begin() as connection:
+        connection.execute(update(volatile_field).values(is_lifted=1))
+    for hours in range(4, 9):
+        assert run_all(estate, hours, a={"beat": hours}) == []
+    assert [row[2] for row in extras(estate)] == ["0", "1", "2", "4", "5", "6", "7", "8"]
+    assert len(table_rows(sqlite_database.engine, volatile_field)) == 1
 
 
 # H9 ------------------------------------------------------------------------------------------------------------

@@ -115,7 +115,19 @@ def fill(connection: Connection) -> None:
                 "opened_by_run_id": 1,
             },
         ),
-        (tables.job_version_extra, {"job_version_id": 1, "api_version": "v8", "extra": SECRET}),
+        (
+            tables.job_extra,
+            {
+                "id": 1,
+                "job_id": 1,
+                "api_version": "v8",
+                "json_path": "$.token",
+                "value": SECRET,
+                "valid_from": NOW,
+                "is_current": 1,
+                "open_key": 1,
+            },
+        ),
         *(
             (
                 tables.job_change,
@@ -232,7 +244,7 @@ def test_there_are_twenty_views() -> None:
 HIDDEN = (
     "SELECT * FROM rejected_document",
     "SELECT * FROM sync_cursor",
-    "SELECT * FROM job_version_extra",
+    "SELECT * FROM job_extra",
     "SELECT * FROM volatile_field",
     "SELECT * FROM alembic_version",
     "SELECT * FROM bi_reader",
@@ -260,7 +272,7 @@ def test_it_may_not_read(stages: Callable[[str], Stage], kind: str, statement: s
 def test_what_it_reads_shows_nothing_that_is_hidden(stages: Callable[[str], Stage], kind: str) -> None:
     stage = stages(kind)
     with stage.owner.connect() as connection:
-        hidden = ("extra FROM job", "extra FROM job_version_extra", "document FROM rejected_document")
+        hidden = ("extra FROM job", "value FROM job_extra", "document FROM rejected_document")
         assert [connection.scalar(text(f"SELECT {each}")) for each in hidden] == [SECRET] * 3
     with stage.reader.connect() as connection:
         seen = {name: connection.execute(text(chosen(name))).all() for each, name in READABLE if each == kind}
