@@ -42,7 +42,7 @@ class PageStyle:
         """Write an answer in this style, if it is a page; its documents stay as they are, byte for byte."""
         start, open_list, rest = response.body.partition(b'"results":[')
         documents, close_list, end = rest.rpartition(b'],"_links":')
-        if response.status != 200 or not open_list or not close_list:
+        if response.status != 200 or start[:1] != b"{" or not open_list or not close_list:
             return response
         head, tail = orjson.loads(start.rstrip(b",") + b"}"), orjson.loads(b'{"_links":' + end)
         if not self.has_limit:

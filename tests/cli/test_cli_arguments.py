@@ -73,6 +73,7 @@ def test_help_names_every_command(run: Run) -> None:
         (["simulate", "--jobs", "1", "--copy-jobs", "2"], "there cannot be more copy jobs than backup jobs"),
         (["simulate", "--history", "month"], "--history month: must be a duration such as 90s, 15m, 2h or 1d"),
         (["simulate", "--history", "9999d"], "--history 9999d: at most 3660d"),
+        (["simulate", "--odd", "no-next", "--odd", "rude"], "--odd rude: it is none of no-next, no-total,"),
     ],
 )
 def test_usage_errors(run: Run, arguments: list[str], message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -116,6 +117,22 @@ def test_rows_that_older_rules_made_are_said_in_a_line_not_in_the_rows(
     monkeypatch.setattr("etl.derive.DERIVE_REVISION", 9)
     assert line in run("status").stdout.splitlines()
     assert run("status", "--json").json == before
+
+
+def test_a_job_out_of_sight_is_named(run: Run, simulated: SimulatedServer) -> None:
+    assert run("sync").exit_code == 0
+    uid = simulated.world.job_uids()[2]
+    name = simulated.world.jobs[uid].name
+    assert "out of sight" not in run("status").stdout
+    simulated.world.delete_job(uid)
+    simulated.faults.denied(f"/v8/Jobs/{uid}")
+    assert [run("sync").exit_code for _ in range(2)] == [3, 0]
+
+    (row,) = (row for row in run("status", "--json").json if "out_of_sight_since" in row)
+    assert row["job_uid"] == uid
+    since = datetime.fromisoformat(row["out_of_sight_since"]).astimezone(ZoneInfo("Europe/Berlin"))
+    what = f"lab: {name} is out of sight since {since:%Y-%m-%d %H:%M} (Europe/Berlin): "
+    assert f"{what}the account may not read it (403), and what is known of it stands still" in run("status").stdout
 
 
 @pytest.mark.usefixtures("_morning")
