@@ -58,3 +58,21 @@ def test_lesser_versions_leave_the_counters_as_they_are_not_sent(sqlite_database
             assert [value is not None for value in told] == [bool(count)] * 2
     (session,) = rows(engine, job_session.c.objects_total)
     assert session[0] is not None  # what a lesser version does not tell of a session stays
+
+
+def test_what_ran_while_an_unknown_field_moved_ran_under_a_certain_definition(sqlite_database: Database) -> None:
+    engine = sqlite_database.engine
+    world = World(seed=5, jobs=2)
+    uids = world.job_uids()
+    with SimulatedServer(world, clock="simulated") as server:
+        settings = settings_for(server.url, streams=STREAMS)
+        for number in range(4):
+            for uid in uids:
+                world.edit_job(uid, extra={"objectsSeen": number})
+            world.run_job(uids[0])
+            world.advance(timedelta(minutes=30))
+            run_pass(engine, settings, world.now)
+    certain = rows(engine, job_session.c.started_at, job_session.c.job_version_id, job_session.c.is_version_certain)
+    assert [row[1:] for row in certain if row[1]][1:] == [(1, 1)] * (len(certain) - 1)
+    assert len(certain) > 3
+    assert len(rows(engine, job_version.c.id)) == 2
