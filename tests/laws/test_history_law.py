@@ -149,6 +149,8 @@ class Scene:
 class Connection:
     """What the pipeline needs of Vb365Client."""
 
+    avoids_extended_view = False
+
     def __init__(self, scene: Scene) -> None:
         self._scene, self.version, self.api_version = scene, scene.api_version, VERSIONS[scene.api_version]
         self.traffic = Traffic()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import repeat
 
 import pytest
@@ -43,6 +43,7 @@ MEANT: Mapping[str, Mapping[str, str]] = {
     "0.1.0": {
         "job": "the number of its latest version; to be derived again",
         "job_version": _FEWER,
+        "run_status": "two words more; NotConfigured is an end",
         "job_version_extra": "the table is gone; job_extra holds what stood there",
         **dict.fromkeys(("job_status", "job_change", "job_session", "job_run", "expected_run"), _POINTS),
         **dict.fromkeys(("rpt_job_history", "rpt_job_change", "rpt_job_session"), _POINTS),
@@ -111,12 +112,6 @@ def test_an_upgrade_keeps_every_row_view_and_grant(accounts: Accounts, empty_dat
     assert record_of(engine, kept, reader=reader) == after
 
 
-def _but_for_ages_on(day: date, rows: list[NaturalRow]) -> list[NaturalRow]:
-    """Leave out the ages that count to the observation: what is derived anew has those of today."""
-    left_out = {"success_age_seconds_at_end"}
-    return [{key: value for key, value in row.items() if row.get("day") != day or key not in left_out} for row in rows]
-
-
 def test_the_next_pass_after_an_upgrade_finds_nothing_new(
     written_by_release: Callable[[str], Database], release: str
 ) -> None:
@@ -142,5 +137,5 @@ def test_the_next_pass_after_an_upgrade_finds_nothing_new(
     after = history(engine)
     for name, rows in before.items():
         if name not in _MOVED_BY_A_PASS:
-            assert _but_for_ages_on(now.date(), after[name]) == _but_for_ages_on(now.date(), rows), name
-        assert len(after[name]) == len(rows), name
+            assert after[name] == rows, name
+        assert len(after[name]) == len(rows) or name == "sync_cursor", name
