@@ -38,11 +38,11 @@ class ServiceInstance:
 class Vb365Client:
     """One conversation with one server. A context manager; all that takes a uid is safe for many threads."""
 
-    def __init__(self, connection: Connection, version: ApiVersion, auth: BearerAuth, page_size: int) -> None:
+    def __init__(self, connection: Connection, version: ApiVersion, auth: BearerAuth, options: SyncSettings) -> None:
         self._connection, self._version, self._auth = connection, version, auth
         self.traffic = connection.traffic
-        self._lists = Lists(connection, auth)
-        self._page_size = page_size
+        self._lists = Lists(connection, auth, options.max_list_bytes)
+        self._page_size = options.page_size
         self._log: str | None = None  # where this server keeps the log of a session, {} being its id, once one was read
         self.avoids_extended_view = False
         """Organizations are read without what their proxies know: asked for it, the server failed or was too slow."""
@@ -81,7 +81,7 @@ class Vb365Client:
 
             version = choose(server.api_version, last_known, is_served, where=connection.where)
             auth = BearerAuth(connection, version, server.username, server.password)
-            return cls(connection, version, auth, options.page_size)
+            return cls(connection, version, auth, options)
         except BaseException:
             connection.close()
             raise
