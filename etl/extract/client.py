@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
-from etl import log
 from etl.errors import BadResponse, ConfigurationError, IncompleteList, SourceError, VersionNotServed, is_missing
 from etl.extract.answers import NOT_SERVED, expect_200, judged, not_as_promised, refusal
 from etl.extract.auth import BearerAuth
@@ -20,8 +19,6 @@ from etl.extract.versions import VERSIONS, ApiVersion, choose
 
 if TYPE_CHECKING:
     from etl.config import ServerSettings, SyncSettings
-
-logger = log.get_logger(__name__)
 
 _READ_AHEAD = ("jobs", "copy_jobs")
 _OVERLAP = 10  # items that two pages of sessions share: the server drops old sessions at any time
@@ -46,6 +43,7 @@ class Vb365Client:
         self._log: str | None = None  # where this server keeps the log of a session, {} being its id, once one was read
         self.avoids_extended_view = False
         """Organizations are read without what their proxies know: asked for it, the server failed or was too slow."""
+        self.extended_view_error: SourceError | None = None
         self.service_instance = self._read_service_instance()
 
     @classmethod
@@ -259,8 +257,7 @@ class Vb365Client:
             except IncompleteList as error:
                 shortage = error
             except SourceError as error:
-                self.avoids_extended_view = True
-                logger.warning("organizations are read without their backups", reason=str(error))
+                self.avoids_extended_view, self.extended_view_error = True, error
             if not self.avoids_extended_view:
                 yield from batches
                 if shortage:
