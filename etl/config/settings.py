@@ -160,6 +160,8 @@ class SyncSettings(_Section):
     timeout_seconds: float = Field(default=60.0, gt=0, le=3600)
     max_removed_share: float = Field(default=0.5, ge=0, le=1)
     logs_per_pass: int = Field(default=200, ge=0, le=100_000)
+    max_list_bytes: int = Field(default=8 * 1024**3, ge=1024**2)
+    """So long may one list be in all, decoded: what runs over is an error of its stream."""
 
 
 class ServerSettings(_Section):

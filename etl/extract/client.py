@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
-from etl import log
 from etl.errors import BadResponse, ConfigurationError, IncompleteList, SourceError, VersionNotServed, is_missing
 from etl.extract.answers import NOT_SERVED, expect_200, judged, not_as_promised, refusal
 from etl.extract.auth import BearerAuth
@@ -21,8 +20,6 @@ from etl.transform.uids import uid_in
 
 if TYPE_CHECKING:
     from etl.config import ServerSettings, SyncSettings
-
-logger = log.get_logger(__name__)
 
 _READ_AHEAD = ("jobs", "copy_jobs")
 _OVERLAP = 10  # items that two pages of sessions share: the server drops old sessions at any time
@@ -39,14 +36,15 @@ class ServiceInstance:
 class Vb365Client:
     """One conversation with one server. A context manager; all that takes a uid is safe for many threads."""
 
-    def __init__(self, connection: Connection, version: ApiVersion, auth: BearerAuth, page_size: int) -> None:
+    def __init__(self, connection: Connection, version: ApiVersion, auth: BearerAuth, options: SyncSettings) -> None:
         self._connection, self._version, self._auth = connection, version, auth
         self.traffic = connection.traffic
-        self._lists = Lists(connection, auth)
-        self._page_size = page_size
+        self._lists = Lists(connection, auth, options.max_list_bytes)
+        self._page_size = options.page_size
         self._log: str | None = None  # where this server keeps the log of a session, {} being its id, once one was read
         self.avoids_extended_view = False
         """Organizations are read without what their proxies know: asked for it, the server failed or was too slow."""
+        self.extended_view_error: SourceError | None = None
         self.service_instance = self._read_service_instance()
 
     @classmethod
@@ -82,7 +80,7 @@ class Vb365Client:
 
             version = choose(server.api_version, last_known, is_served, where=connection.where)
             auth = BearerAuth(connection, version, server.username, server.password)
-            return cls(connection, version, auth, options.page_size)
+            return cls(connection, version, auth, options)
         except BaseException:
             connection.close()
             raise
@@ -260,8 +258,7 @@ class Vb365Client:
             except IncompleteList as error:
                 shortage = error
             except SourceError as error:
-                self.avoids_extended_view = True
-                logger.warning("organizations are read without their backups", reason=str(error))
+                self.avoids_extended_view, self.extended_view_error = True, error
             if not self.avoids_extended_view:
                 yield from batches
                 if shortage:

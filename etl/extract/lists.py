@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from etl.extract.answers import expect_200, judged, not_as_promised, refusal
 from etl.extract.connection import Auth, Connection, Response
 from etl.extract.documents import Document, Opening, cut_array, cut_list, cut_page, open_body
-from etl.extract.pages import Ends, Pages
+from etl.extract.pages import Ends, Meter, Pages
 
 Query = Mapping[str, int | str]
 Batches = Generator[Sequence[Document], None, None]
@@ -17,9 +17,10 @@ Batches = Generator[Sequence[Document], None, None]
 class Lists:
     """The lists of one server; safe for many threads, each with a reading of its own."""
 
-    def __init__(self, connection: Connection, auth: Auth) -> None:
+    def __init__(self, connection: Connection, auth: Auth, max_bytes: int) -> None:
         self._connection, self._auth = connection, auth
         self._ends = Ends()
+        self._max_bytes = max_bytes
 
     def read(
         self,
@@ -37,10 +38,12 @@ class Lists:
         A reading that ends was whole, as far as the server tells. ``stream`` is what all lists of its kind share;
         ``overlap``, ``is_filtered``, ``once`` and what is raised when all was handed out: see Pages.
         """
+        meter = Meter(path, self._max_bytes, self._connection.where)
         pages = Pages(
             self._connection,
             self._auth,
             self._ends,
+            meter,
             stream,
             limit=limit,
             overlap=overlap,
@@ -50,12 +53,13 @@ class Lists:
         if limit is not None:
             response = self._connection.get(path, auth=self._auth, query={"limit": limit, **(query or {})}, once=once)
             expect_200(response, self._connection.where)
+            meter.count(response.content)
             with judged(response, response.content, self._connection.where):
                 page = cut_list(response.content)
             yield from pages.read(response, page)
             return
         with self._connection.stream(path, auth=self._auth, query=query, once=once) as response:
-            list_ = self._opened(response, response.iter_bytes())
+            list_ = self._opened(response, map(meter.count, response.iter_bytes()))
             with judged(response, list_.start, self._connection.where):
                 if list_.bracket == b"[":
                     yield from cut_array(list_.chunks)

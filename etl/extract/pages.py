@@ -45,6 +45,24 @@ class Ends:
             self._unmarked.add(stream)
 
 
+class Meter:
+    """Counts the decoded bytes of one list, and ends one that is longer than any may be."""
+
+    def __init__(self, path: str, max_bytes: int, where: str) -> None:
+        self._path, self._left, self._max_bytes, self._where = path, max_bytes, max_bytes, where
+
+    def count(self, chunk: bytes) -> bytes:
+        """Count a piece, and hand it on. Raises BadResponse."""
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise BadResponse(
+                f"the list {self._path} is longer than {self._max_bytes} bytes",
+                where=self._where,
+                hint="if that is right, raise sync.max_list_bytes",
+            )
+        return chunk
+
+
 class Pages:
     """One reading of one list that comes in pages.
 
@@ -58,6 +76,7 @@ class Pages:
         connection: Connection,
         auth: Auth,
         ends: Ends,
+        meter: Meter,
         stream: str,
         *,
         limit: int | None,
@@ -65,7 +84,7 @@ class Pages:
         is_filtered: bool,
         once: bool = False,
     ) -> None:
-        self._connection, self._auth, self._ends, self._stream = connection, auth, ends, stream
+        self._connection, self._auth, self._ends, self._meter, self._stream = connection, auth, ends, meter, stream
         self._limit, self._overlap, self._is_filtered, self._once = limit, overlap, is_filtered, once
         self._met: set[int] = set()  # hashes: of a million sessions, the ids themselves would fill the memory
         self._totals: list[int] = []  # the first and the latest that was announced
@@ -101,6 +120,7 @@ class Pages:
                 self._ends.note(self._stream, length, has_more=False)
                 break
             expect_200(answer, self._connection.where)
+            self._meter.count(answer.content)
             with judged(answer, answer.content, self._connection.where):
                 page = cut_list(answer.content)
             url, response, start = following, answer, _offset_of(following) or end

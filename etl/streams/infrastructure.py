@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from etl import log
 from etl.errors import IncompleteList, SourceError
 from etl.extract.versions import VERSIONS
 from etl.load.cursors import read_cursor, write_cursor
@@ -23,6 +24,8 @@ from etl.streams.reading import FEWEST_TO_DOUBT, Reading
 from etl.transform.infrastructure import STREAM_OF_ENTITY, read_entity
 from etl.transform.records import Entity, EntityRecord, Rejection
 from etl.warehouse.engine import reading
+
+logger = log.get_logger(__name__)
 
 # So long organizations are read without what the proxies know, after asking for it failed or took too long.
 _PLAIN_FOR = timedelta(days=1)
@@ -41,6 +44,7 @@ class Source(Protocol):
     def version(self) -> int: ...
 
     avoids_extended_view: bool
+    extended_view_error: SourceError | None
 
     def listing(self, stream: str) -> Iterator[Sequence[Any]]: ...
 
@@ -85,12 +89,11 @@ def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[s
     A stream is written in one transaction that begins when its lists are read. One that cannot be read is failed
     (partial where some of its lists could), and the run goes on.
     """
-    if "organizations" in streams and VERSIONS[source.version].has_extended_view:
-        source.avoids_extended_view = _was_too_slow(sync_run)
-    is_known_slow = source.avoids_extended_view
     for stream, entities in _ENTITIES.items():
         if stream not in streams:
             continue
+        if stream == "organizations":
+            source.avoids_extended_view = _was_too_slow(sync_run)
         listings: list[_Listing] = []
         refusal: SourceError | None = None
         for entity in entities:
@@ -104,8 +107,8 @@ def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[s
                 listing.log_what_is_new(sync_run.server_name)
                 _find_removed(sync_run, listing)
                 listings.append(listing)
-        if stream == "organizations" and listings and source.avoids_extended_view and not is_known_slow:
-            sync_run.write(partial(_remember_too_slow, sync_run=sync_run))
+        if stream == "organizations" and listings and source.extended_view_error:
+            _remember_too_slow(sync_run, source.extended_view_error)
         if listings:
             whole = Reading(stream=stream)
             for problem in (refusal, *(each.problem for each in listings)):
@@ -126,10 +129,12 @@ def _was_too_slow(sync_run: SyncRun) -> bool:
     return until is not None and sync_run.now() < datetime.fromisoformat(until)
 
 
-def _remember_too_slow(connection: Connection, sync_run: SyncRun) -> None:
+def _remember_too_slow(sync_run: SyncRun, reason: SourceError) -> None:
     now = sync_run.now()
     cursor = {"plain_until": now + _PLAIN_FOR}
-    write_cursor(connection, sync_run.server_id, "organizations", cursor, now)
+    sync_run.write(lambda connection: write_cursor(connection, sync_run.server_id, "organizations", cursor, now))
+    what = "for a day, organizations are read without when they were backed up"
+    logger.warning(what, server=sync_run.server_name, reason=str(reason))
 
 
 def _read(source: Source, entity: Entity) -> _Listing:

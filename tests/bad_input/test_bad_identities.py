@@ -7,6 +7,7 @@ import pytest
 from etl.run import SyncRun
 from etl.simulator import SimulatedServer, World
 from etl.streams import jobs
+from etl.streams.job_reading import JobReading
 from tests.lab import Lab
 
 ONE, OTHER = (
@@ -98,7 +99,7 @@ def test_a_mistake_of_ours_with_one_server_is_one_line_and_leaves_the_others_the
         lab.configure(SECOND_BLOCK.format("other", other.url, other.username))
         load = jobs.load_documents
 
-        def fail_for_lab(sync_run: SyncRun, documents: jobs.JobReading) -> None:
+        def fail_for_lab(sync_run: SyncRun, documents: JobReading) -> None:
             if sync_run.server_name == "lab":
                 raise ZeroDivisionError(f"with {lab.server.password}\n[parameters: ...]")
             load(sync_run, documents)

@@ -107,6 +107,8 @@ def test_check_says_of_each_resource_what_follows_if_it_may_not_be_read(
         server.faults.denied(f"/v{version}{path}")
         outcome = run("check", "--json")
         place = f"/v{version}/{name}".format(uid="failed", log="Log" if version == 1 else "LogItems")
+        if version == 5 and stream == "messages":  # as the session itself links to it
+            place = place.lower()
         assert outcome.exit_code == 3
         failed = [each for each in outcome.json if each["result"] == "failed"]
         assert failed == [

@@ -34,6 +34,7 @@ def connect() -> Iterator[Callable[..., Vb365Client]]:
             page_size: int = 3,
             requests_at_once: int = 4,
             timeout_seconds: float = 5.0,
+            max_list_bytes: int = 1024**3,
             retries: RetryPolicy | None = None,
             **settings: Any,
         ) -> Vb365Client:
@@ -42,7 +43,12 @@ def connect() -> Iterator[Callable[..., Vb365Client]]:
             fields = {"name": "hq", "url": url, "api_version": api_version} | fields
             client = Vb365Client.connect(
                 ServerSettings(**fields),
-                SyncSettings(page_size=page_size, requests_at_once=requests_at_once, timeout_seconds=timeout_seconds),
+                SyncSettings(
+                    page_size=page_size,
+                    requests_at_once=requests_at_once,
+                    timeout_seconds=timeout_seconds,
+                    max_list_bytes=max_list_bytes,
+                ),
                 last_known=last_known,
                 retries=retries or RetryPolicy(repeats=2, backoff_seconds=0),
             )

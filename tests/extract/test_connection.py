@@ -255,3 +255,17 @@ def test_an_array_of_white_space_is_not_read_for_ever(where: str, server: Simula
     server.faults.before("/v1/Jobs", answer)
     with pytest.raises(BadResponse, match="more than 1048576 bytes of white space"):
         list(client.listing("jobs"))
+
+
+@pytest.mark.parametrize("version", ["v1", "v8"])
+def test_a_list_has_a_limit_in_all(version: str, connect: Connect) -> None:
+    body = b" " * 400_000
+    with SimulatedServer(World(jobs=7)) as server:
+        for uid in server.world.job_uids():
+            server.faults.document(uid, lambda document: document + body)
+        client = connect(server, version, page_size=1, max_list_bytes=2 * 1024 * 1024)
+        with pytest.raises(BadResponse) as caught:
+            list(client.listing("jobs"))
+        assert caught.value.what == f"the list /{version}/Jobs is longer than 2097152 bytes"
+        assert caught.value.hint == "if that is right, raise sync.max_list_bytes"
+        assert sum(len(batch) for batch in connect(server, version).listing("jobs")) == 7

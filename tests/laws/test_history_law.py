@@ -150,6 +150,7 @@ class Connection:
     """What the pipeline needs of Vb365Client."""
 
     avoids_extended_view = False
+    extended_view_error = None
 
     def __init__(self, scene: Scene) -> None:
         self._scene, self.version, self.api_version = scene, scene.api_version, VERSIONS[scene.api_version]
