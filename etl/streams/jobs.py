@@ -190,9 +190,7 @@ def load_documents(sync_run: SyncRun, documents: JobReading) -> None:
     sync_run.finish(lambda connection: _load(connection, sync_run, documents))
     documents.log_what_is_new(sync_run.server_name)
     for path in documents.volatile:
-        logger.warning(
-            "unknown field moves by itself, written once a day from now on", server=sync_run.server_name, path=path
-        )
+        logger.warning("volatile field, written once a day from now on", server=sync_run.server_name, path=path)
 
 
 def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> StreamResult:

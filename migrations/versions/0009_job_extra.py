@@ -110,7 +110,7 @@ def upgrade() -> None:
             "open_key",
             sa.SmallInteger(),
             nullable=True,
-            comment="1 while open, else NULL: at most one open row a job",
+            comment="1 while open, else NULL: at most one open row a job, API version and path",
         ),
         sa.CheckConstraint(
             "(valid_to IS NULL AND is_current = 1 AND open_key IS NOT NULL AND open_key = 1)"

@@ -103,7 +103,7 @@ job_extra = define(
     column("api_version", word(8), "The API version that showed it", nullable=False),
     column("json_path", word(514), "Path of the field in the document", nullable=False),
     column("value", long_text(), "Its value as JSON text", nullable=False),
-    *interval("value"),
+    *interval("value", of="a job, API version and path"),
     UniqueConstraint("job_id", "api_version", "json_path", "valid_from"),
     UniqueConstraint("job_id", "open_key", "api_version", "json_path"),  # in this order: what a job shows now
 )

@@ -61,8 +61,8 @@ def flag(name: str, comment: str, *, nullable: bool = True) -> tuple[Column[int]
     )
 
 
-def interval(what: str) -> tuple[Any, ...]:
-    """A half-open interval [valid_from, valid_to) with at most one open row per job, or per field of it (H4).
+def interval(what: str, of: str = "a job") -> tuple[Any, ...]:
+    """A half-open interval [valid_from, valid_to) with at most one open row per job, or what ``of`` says (H4).
 
     ``open_key`` is 1 while open and NULL after: UNIQUE (job_id, open_key) allows many NULLs and one 1 on all
     three databases; MariaDB has no partial unique index.
@@ -71,7 +71,7 @@ def interval(what: str) -> tuple[Any, ...]:
         instant("valid_from", f"First instant at which this {what} was observed", nullable=False),
         instant("valid_to", f"First instant at which it was observed to be over; NULL = this {what} is in force"),
         *flag("is_current", "in force now", nullable=False),
-        column("open_key", SmallInteger(), "1 while open, else NULL: at most one open row a job"),
+        column("open_key", SmallInteger(), f"1 while open, else NULL: at most one open row {of}"),
         CheckConstraint(
             "(valid_to IS NULL AND is_current = 1 AND open_key IS NOT NULL AND open_key = 1)"
             " OR (valid_to IS NOT NULL AND is_current = 0 AND open_key IS NULL)",

@@ -570,7 +570,7 @@ def test_h4_unknown_fields_end_with_the_job_and_begin_when_it_returns(database: 
 
 # H7: what moves by itself.
 
-EACH_HOUR = {"event": "unknown field moves by itself, written once a day from now on", "log_level": "warning"}
+EACH_HOUR = {"event": "volatile field, written once a day from now on", "log_level": "warning"}
 
 
 def run_all(estate: Estate, hours: float, **extra_of: dict[str, Any]) -> list[Any]:
@@ -579,7 +579,7 @@ def run_all(estate: Estate, hours: float, **extra_of: dict[str, Any]) -> list[An
         estate.world.edit_job({"a": A, "b": B, "c": C}[uid], last_run_at=at(hours), extra=extra)
     with capture_logs() as logs:
         estate.look(hours)
-    return [log for log in logs if "moves by itself" in log["event"]]
+    return [log for log in logs if log["event"].startswith("volatile")]
 
 
 def test_h7_a_third_change_with_the_status_in_two_jobs_is_volatile(database: Database, estates: Settle) -> None:
