@@ -73,6 +73,8 @@ class Vb365Client:
                 with connection.stream(version.path("Jobs"), auth=None) as response:
                     if response.status_code in (200, 401, 403):
                         return True
+                    if response.status_code == 400 and (mistaken := connection.wants_https()):
+                        raise mistaken
                     if response.status_code in NOT_SERVED:
                         return False
                     response.read()

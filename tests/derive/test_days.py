@@ -339,7 +339,7 @@ def since(day: Day, given: DayFacts) -> DayFacts:
         [
             each
             for each in runs
-            if counts(each.first_started_at, each.final_ended_at) or each.first_session_id in met_by
+            if counts(each.first_started_at, each.over_at) or each.first_session_id in met_by
         ],
         starts,
         given.definitions,
