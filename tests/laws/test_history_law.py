@@ -439,9 +439,11 @@ class Play:
         """Note what a whole pass showed of one kind; return whether nothing went wrong."""
         listed = self.scene.world.listed(kind)
         faults, is_shifting = self.scene.faults, self.scene.is_shifting and bool(listed)
-        if not is_shifting:
-            self.rejected -= {(kind, uid) for _, uid in self.rejected}
         known = self.book.present(kind)
+        if not is_shifting:  # what is asked for without a clear answer stays as it was
+            self.rejected -= {
+                (kind, uid) for _, uid in self.rejected if faults.get(uid) != "unsure" or uid not in known
+            }
         fine = not is_shifting
         for each in listed:
             fault = faults.get(each.uid)
