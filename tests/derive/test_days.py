@@ -336,11 +336,7 @@ def since(day: Day, given: DayFacts) -> DayFacts:
     return DayFacts(
         [each for each in given.attempts if counts(each.started_at, each.ended_at)],
         given.outside,
-        [
-            each
-            for each in runs
-            if counts(each.first_started_at, each.over_at) or each.first_session_id in met_by
-        ],
+        [each for each in runs if counts(each.first_started_at, each.over_at) or each.first_session_id in met_by],
         starts,
         given.definitions,
     )

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 
 from etl.derive.calendar import RUN_STATUS
 from etl.load.sessions import unfinished_sessions
 from etl.simulator import Job, SimulatedServer, World
+from etl.warehouse.views import view_named
 from etl.warehouse.views.view import LENIENT, STRICT, TERMINAL
 from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
@@ -88,3 +89,49 @@ def test_what_was_read_as_running_for_ever_ends_by_its_status_and_never_runs_aga
             run_pass(engine, settings, world.now, full=True)
             seen += ask(engine, "SELECT status, ended_at, is_running FROM job_session, rpt_job_current")
     assert seen == [("Running", None, 1), *[("Stopped", None, 0)] * 3]
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "word", "expected"),
+    [
+        pytest.param([(-48, -47, "Success")], "Failed", ("failed", 0, -47), id="the list hides the run that failed"),
+        pytest.param([(-48, -47, "Success")], "Warning", ("warning", 0, -47), id="or the one with a warning"),
+        pytest.param([(-5, -4, "Success")], "Failed", ("ok", 0, -4), id="the session speaks of its own run"),
+        pytest.param([(-5, -2, "Success")], "Failed", ("ok", 0, -2), id="also where it is told while it runs"),
+        pytest.param(
+            [(-48, -47, "Success"), (6, 7, "Success")], "Failed", ("failed", 0, -47), id="stamped six hours ahead"
+        ),
+        pytest.param([(7200, 7201, "Success")], "Failed", ("failed", 0, None), id="stamped in another year"),
+        pytest.param([(-48, None, "Running")], "Failed", ("failed", 0, None), id="an older one that seems to run"),
+        pytest.param([(-1, None, "Running")], "Failed", ("running", 1, None), id="a later one runs"),
+    ],
+)
+def test_r6_the_word_of_the_job_counts_where_it_knows_more(
+    database: Database, sessions: list[tuple[int, int | None, str]], word: str, expected: tuple[str, int, int | None]
+) -> None:
+    """The job's last run was five hours before the pass, at 20:00."""
+    world = World(jobs=0, start=NIGHT)
+    world.add_job(
+        Job(
+            uid=JOB,
+            name="M",
+            schedule_type="ManualOnly",
+            last_status=word,
+            last_run_at=NIGHT - 5 * HOUR,
+            is_enabled=True,
+        )
+    )
+    for start, end, status in sessions:
+        ended_at = None if end is None else NIGHT + end * HOUR
+        world.add_session(JOB, started_at=NIGHT + start * HOUR, ended_at=ended_at, status=status)
+    with SimulatedServer(world, clock="simulated") as server:
+        run_pass(database.engine, settings_for(server.url, streams=STREAMS), NIGHT)
+        assert server.crashes == []
+    with database.engine.connect() as connection:
+        (row,) = connection.execute(select(view_named("rpt_job_current").table))
+    good = None if row.last_success_at is None else (row.last_success_at - NIGHT) / HOUR
+    assert (row.state, row.is_running, good) == expected
+    assert (row.seconds_since_success is None) == (good is None)

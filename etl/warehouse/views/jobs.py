@@ -26,6 +26,7 @@ from etl.warehouse.views.names import NAMES, PROXY_NAME, named, named_job
 from etl.warehouse.views.view import LENIENT, STRICT, TERMINAL, View, not_negative, whole
 
 _MASKED = "***"  # values of fields that nobody knows may be anything
+_CLOCK_TOLERANCE_SECONDS = 600
 _SAME_START_SECONDS = 60  # a session and the last run of its job that start no further apart are the same
 _IS_PRESENT = (job.c.removed_at.is_(None), job.c.is_stub == 0, server.c.retired_at.is_(None))
 
@@ -39,16 +40,22 @@ def _newest(
         .where(facts.c.job_id == job.c.id, *conditions)
         .order_by(facts.c[at].desc(), facts.c[key].desc())
         .limit(1)
-        .correlate(job)
+        .correlate(job, server)
         .scalar_subquery()
     )
+
+
+def _is_timely(epoch: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Say that an instant does not lie beyond the last observation of its server: what does, hides nothing (R6)."""
+    return epoch <= server.c.observed_epoch + literal(_CLOCK_TOLERANCE_SECONDS)
 
 
 _any, _good, _strict = (job_session.alias(name) for name in ("any_session", "good_session", "strict_session"))
 _last, _success, _strictly = (job_session.alias(name) for name in ("last_session", "last_good", "last_strict"))
 _session_status, _job_status = run_status.alias("session_run_status"), run_status.alias("job_run_status")
-_newest_good = _newest(_good, _good.c.status.in_(LENIENT), _good.c.ended_at.is_not(None))
-_newest_strict = _newest(_strict, _strict.c.status.in_(STRICT), _strict.c.ended_at.is_not(None))
+_newest_any = _newest(_any, _is_timely(_any.c.started_epoch))
+_newest_good = _newest(_good, _good.c.status.in_(LENIENT), _is_timely(_good.c.ended_epoch))
+_newest_strict = _newest(_strict, _strict.c.status.in_(STRICT), _is_timely(_strict.c.ended_epoch))
 _newest_run = _newest(job_run, key="first_session_id", at="first_started_at")
 _runs_missed = (
     select(func.count())
@@ -61,8 +68,20 @@ _runs_missed = (
     .correlate(job, _last)
     .scalar_subquery()
 )
+# The job tells of a run that is later than every attempt that is known: then its own word counts (R6).
+_known_to = func.coalesce(_last.c.ended_epoch, _last.c.started_epoch, literal(0))
+_job_knows_more = case(
+    (
+        and_(
+            _is_timely(job.c.last_run_epoch),
+            job.c.last_run_epoch > _known_to + literal(_SAME_START_SECONDS),
+        ),
+        1,
+    ),
+    else_=0,
+)
 _session_runs = and_(
-    _last.c.id.is_not(None),
+    *(_last.c.id.is_not(None), _job_knows_more == 0),
     *(_last.c.ended_at.is_(None), _last.c.removed_at.is_(None)),
     or_(_last.c.status.is_(None), _last.c.status.not_in(TERMINAL)),
 )
@@ -72,7 +91,10 @@ _job_runs = and_(
     or_(_last.c.started_epoch.is_(None), job.c.last_run_epoch - _last.c.started_epoch > literal(_SAME_START_SECONDS)),
 )
 _told_status_group = case(
-    (and_(_last.c.id.is_not(None), _last.c.removed_at.is_(None)), _session_status.c.status_group),
+    (
+        and_(_last.c.id.is_not(None), _last.c.removed_at.is_(None), _job_knows_more == 0),
+        _session_status.c.status_group,
+    ),
     else_=_job_status.c.status_group,
 )
 _state = case(
@@ -120,7 +142,7 @@ JOB_CURRENT = View(
         named_job()
         .outerjoin(proxy, proxy.c.id == job.c.proxy_id)
         .outerjoin(schedule, schedule.c.id == job.c.schedule_id)
-        .outerjoin(_last, _last.c.id == _newest(_any))
+        .outerjoin(_last, _last.c.id == _newest_any)
         .outerjoin(session_baseline, session_baseline.c.session_id == _last.c.id)
         .outerjoin(_success, _success.c.id == _newest_good)
         .outerjoin(_strictly, _strictly.c.id == _newest_strict)
