@@ -93,9 +93,11 @@ class ForeignOrigin(SourceError):
 class BadResponse(SourceError):
     """An answer that is not what the API promises: HTML, cut off, not JSON, an unexpected status.
 
-    ``missing_status`` is the status that says "not there" (404, 410) where the API's JSON error is not with it.
+    ``status`` is that of the answer, where it is that which was not expected; ``missing_status`` one that says "not
+    there" (404, 410) where the API's JSON error is not with it.
     """
 
+    status: int | None = None
     missing_status: int | None = None
 
 

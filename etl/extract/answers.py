@@ -48,6 +48,7 @@ def refusal(response: Response, where: str) -> SourceError:
         hint = "the server is overloaded or in trouble: see its own log, then try again"
         return ServerFailed(what, where=where, hint=hint)
     bad = BadResponse(what, where=where, hint="check that the url is that of the VB365 REST API, not of a proxy")
+    bad.status = status
     bad.missing_status = status if status in _GONE else None
     return bad
 

@@ -15,10 +15,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from etl.derive.horizon import Zones
-from etl.errors import IncompleteList, NotFound, SourceError, is_missing
+from etl.errors import BadResponse, IncompleteList, NotFound, SourceError, is_missing
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
-from etl.load.cursors import read_cursor
+from etl.load.cursors import read_cursor, write_cursor
 from etl.load.sessions import (
     copy_uids,
     forget_sessions,
@@ -42,6 +42,8 @@ _SLICE = timedelta(days=14)
 _WHOLE_LIST_EVERY = timedelta(days=1)
 # v6 and v7 list what runs only with all that its job ever ran: not worth it for a run that is about to end.
 _SHORT_RUN = timedelta(minutes=10)
+_QUEUED = "sessions_queued"  # the cursor that remembers a refusal
+_UNKNOWN_WORD, _ASK_AGAIN = 400, timedelta(days=1)
 _WITNESSES = 3  # so many sessions are asked whether paths of single sessions are answered at all
 _WORST_CLOCK = timedelta(days=1)
 
@@ -145,6 +147,7 @@ def _read_running(sessions: SessionReading, begun: datetime) -> None:
     """Read what still runs: a bound that means the end of a session hides it."""
     if VERSIONS[sessions.source.version].has_status_filter:
         sessions.read_list(status="Running")
+        _read_queued(sessions)
         return
     with reading(sessions.sync_run.engine) as connection:
         running = running_jobs(connection, sessions.sync_run.server_id, begun - _SHORT_RUN)
@@ -154,6 +157,23 @@ def _read_running(sessions: SessionReading, begun: datetime) -> None:
         except SourceError as error:
             if not is_missing(error):
                 raise
+
+
+def _read_queued(sessions: SessionReading) -> None:
+    """Read what waits to run. The published words of the filter lack it: a server that refuses it is asked in a day."""
+    sync_run = sessions.sync_run
+    with reading(sync_run.engine) as connection:
+        refused_until = (read_cursor(connection, sync_run.server_id, _QUEUED) or {}).get("refused_until")
+    if refused_until is not None and sync_run.now() < datetime.fromisoformat(refused_until):
+        return
+    try:
+        sessions.read_list(status="Queued")
+    except BadResponse as error:
+        if error.status != _UNKNOWN_WORD:
+            raise
+        refused = {"refused_until": sync_run.now() + _ASK_AGAIN}
+        at = sync_run.observed_at
+        sync_run.write(lambda connection: write_cursor(connection, sync_run.server_id, _QUEUED, refused, at))
 
 
 def _read_by_jobs(
