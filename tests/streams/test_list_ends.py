@@ -29,8 +29,8 @@ from tests.one_pass import run_pass, settings_for
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 STREAMS = ["jobs", "copy_jobs", "sessions", "messages", "organizations", "repositories", "proxies"]
-DAILY = ["v5", "v8"]
-REST = ["v1", "v6", "v7"]
+DAILY = ["v8"]
+REST = ["v1", "v5", "v6", "v7"]
 
 STYLES = {
     "no next": PageStyle(next="left out"),

@@ -33,6 +33,7 @@ from tests.natural_rows import NaturalRow, natural_rows
 from tests.one_pass import run_pass, settings_for
 
 VERSIONS = (1, 5, 7, 8)
+DAILY = [pytest.param(each, marks=[] if each in (1, 8) else [pytest.mark.slow]) for each in VERSIONS]
 STREAMS = ["jobs", "copy_jobs", "sessions", "messages", "organizations", "repositories", "proxies"]
 MORNING = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)
 NOON = datetime(2026, 3, 2, 12, 45, tzinfo=UTC)
@@ -528,7 +529,10 @@ NEVER_SEEN = {
 }
 
 
-@pytest.mark.parametrize(("version", "status"), [(1, 403), (5, 403), (7, 403), (8, 403), (8, 404)])
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [(8, 403), (8, 404), *(pytest.param(version, 403, marks=pytest.mark.slow) for version in (1, 5, 7))],
+)
 def test_rights_that_were_never_there_cost_nothing_once_they_are(settle: Settle, version: int, status: int) -> None:
     place, lucky = settle(version), settle(version)
     place.bar(EVERYTHING, status)
@@ -555,7 +559,7 @@ def test_rights_that_were_never_there_cost_nothing_once_they_are(settle: Settle,
     assert differences(place.natural_rows(), lucky.natural_rows(), FIRST_TIMES) == {}
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", DAILY)
 def test_days_without_the_sessions_are_judged_once_they_can_be_read(settle: Settle, version: int) -> None:
     place = settle(version)
     for uid in place.world.session_uids():
@@ -613,7 +617,7 @@ def test_logs_that_were_withheld_stay_due(settle: Settle, version: int, status: 
     assert shown(place.engine)["messages"] == [*LOG_LEFT, *LOG_READ_FIRST]
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", DAILY)
 def test_logs_of_sessions_that_the_server_forgot_are_asked_for_once(settle: Settle, version: int) -> None:
     place = settle(version)
     place.look(logs_per_pass=1)
@@ -646,7 +650,7 @@ def test_a_session_is_not_forgotten_for_a_404_while_sessions_are_not_served(sett
 # Without the jobs there is no pass ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", DAILY)
 def test_a_pass_without_the_jobs_fails_and_the_next_one_makes_up_for_it(
     settle: Settle, always: Callable[[int], Rows], version: int
 ) -> None:
