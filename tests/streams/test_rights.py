@@ -145,6 +145,8 @@ def refused_at(stream: str, version: int, status: int, barred: list[str]) -> str
     if stream == "messages":
         if "sessions" in barred and status == 404:
             return "JobSessions"
+        if version == 5 and "sessions" not in barred:
+            return "jobsessions/h10/logitems"  # where the session's own link leads
         newest = "h06" if "sessions" in barred else "h10"
         return f"JobSessions/{newest}/{'Log' if version == 1 or (version == 5 and status == 404) else 'LogItems'}"
     pools_or_proxies = "ProxyPools" if version == 8 else "Proxies"
