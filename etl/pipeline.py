@@ -27,16 +27,10 @@ from etl.run import SyncResult, open_sync_run
 from etl.streams import sessions
 from etl.streams.facts import derive, ensure_dimensions, rebuild
 from etl.streams.infrastructure import sync_infrastructure
-from etl.streams.jobs import (
-    ask_for_rejected_jobs,
-    documents_in,
-    load_saved_jobs,
-    load_stored_jobs,
-    sync_jobs,
-    sync_one_job,
-)
+from etl.streams.jobs import ask_for_rejected_jobs, sync_jobs, sync_one_job
 from etl.streams.messages import sync_messages
 from etl.streams.reading import Progress
+from etl.streams.saved_jobs import documents_in, load_saved_jobs, load_stored_jobs
 from etl.streams.session_reading import STREAM as SESSIONS
 from etl.warehouse.engine import reading
 

@@ -18,8 +18,7 @@ from etl.load.identity import Identity
 from etl.run import open_sync_run
 from etl.simulator import World
 from etl.simulator.documents import job_document
-from etl.streams.job_reading import confirm_missing
-from etl.streams.jobs import begin_reading, list_jobs, load_documents
+from etl.streams.jobs import begin_reading, confirm_missing, list_jobs, load_documents
 from tests.conftest import Database
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

@@ -19,6 +19,7 @@ Progress = Callable[[str, int, int | None], None]
 """Called during long work: stream, documents seen so far, how many are expected (None = nobody knows)."""
 
 _TRIES = 3  # so often a list is read whose pages move
+WITNESSES = 3  # so many of what is present are asked whether paths of single ones are answered at all
 FEWEST_TO_DOUBT = 5  # so many may be missing from a list at once without a doubt about the list
 
 

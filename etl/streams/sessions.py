@@ -30,7 +30,7 @@ from etl.load.sessions import (
 )
 from etl.run import SyncRun
 from etl.streams.job_sessions import find_owners, known_since, read_owed
-from etl.streams.reading import Progress, confirm_removed, until_whole
+from etl.streams.reading import WITNESSES, Progress, confirm_removed, until_whole
 from etl.streams.session_reading import STREAM, SessionReading, Source, fetch_of_job, resolve
 from etl.warehouse.engine import reading
 
@@ -44,7 +44,6 @@ _WHOLE_LIST_EVERY = timedelta(days=1)
 _SHORT_RUN = timedelta(minutes=10)
 _QUEUED = "sessions_queued"  # the cursor that remembers a refusal
 _UNKNOWN_WORD, _ASK_AGAIN = 400, timedelta(days=1)
-_WITNESSES = 3  # so many sessions are asked whether paths of single sessions are answered at all
 _WORST_CLOCK = timedelta(days=1)
 
 
@@ -246,7 +245,7 @@ def _ask_for(sessions: SessionReading, uids: Sequence[str], at_once: int) -> Non
 def _has_witness(sessions: SessionReading, answered: Sequence[str], missing: Collection[str]) -> bool:
     """Tell whether any session answers by id right now: of those that were asked for, else the newest that ended."""
     with reading(sessions.sync_run.engine) as connection:
-        newest = newest_sessions(connection, sessions.sync_run.server_id, _WITNESSES)
+        newest = newest_sessions(connection, sessions.sync_run.server_id, WITNESSES)
     for uid in [*answered[-1:], *newest]:
         if uid not in missing:
             with suppress(SourceError):

@@ -7,7 +7,7 @@ import pytest
 from etl.run import SyncRun
 from etl.simulator import SimulatedServer, World
 from etl.streams import jobs
-from etl.streams.job_reading import JobReading
+from etl.streams.jobs import JobReading
 from tests.lab import Lab
 
 ONE, OTHER = (
