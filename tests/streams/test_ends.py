@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from etl.derive.calendar import RUN_STATUS
+from etl.load.clocks import CLOCK_TOLERANCE
 from etl.load.sessions import unfinished_sessions
 from etl.simulator import Job, SimulatedServer, World
 from etl.warehouse.views import view_named
+from etl.warehouse.views.jobs import CLOCK_TOLERANCE_SECONDS
 from etl.warehouse.views.view import LENIENT, STRICT, TERMINAL
 from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
@@ -28,6 +30,7 @@ def ask(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
 
 
 def test_the_words_of_the_views_are_those_of_the_statuses() -> None:
+    assert CLOCK_TOLERANCE.total_seconds() == CLOCK_TOLERANCE_SECONDS
     each = RUN_STATUS.values()
     assert set(LENIENT) == {word.status for word in each if word.is_success_lenient}
     assert set(STRICT) == {word.status for word in each if word.is_success_strict}
@@ -103,6 +106,9 @@ HOUR = timedelta(hours=1)
         pytest.param([(-5, -2, "Success")], "Failed", ("ok", 0, -2), id="also where it is told while it runs"),
         pytest.param(
             [(-48, -47, "Success"), (6, 7, "Success")], "Failed", ("failed", 0, -47), id="stamped six hours ahead"
+        ),
+        pytest.param(
+            [(-5, -4, "Success"), (6, 7, "Success")], "Failed", ("failed", 0, -4), id="whose order nobody knows"
         ),
         pytest.param([(7200, 7201, "Success")], "Failed", ("failed", 0, None), id="stamped in another year"),
         pytest.param([(-48, None, "Running")], "Failed", ("failed", 0, None), id="an older one that seems to run"),

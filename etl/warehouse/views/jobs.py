@@ -26,7 +26,7 @@ from etl.warehouse.views.names import NAMES, PROXY_NAME, named, named_job
 from etl.warehouse.views.view import LENIENT, STRICT, TERMINAL, View, not_negative, whole
 
 _MASKED = "***"  # values of fields that nobody knows may be anything
-_CLOCK_TOLERANCE_SECONDS = 600
+CLOCK_TOLERANCE_SECONDS = 600
 _SAME_START_SECONDS = 60  # a session and the last run of its job that start no further apart are the same
 _IS_PRESENT = (job.c.removed_at.is_(None), job.c.is_stub == 0, server.c.retired_at.is_(None))
 
@@ -47,12 +47,13 @@ def _newest(
 
 def _is_timely(epoch: ColumnElement[Any]) -> ColumnElement[bool]:
     """Say that an instant does not lie beyond the last observation of its server: what does, hides nothing (R6)."""
-    return epoch <= server.c.observed_epoch + literal(_CLOCK_TOLERANCE_SECONDS)
+    return epoch <= server.c.observed_epoch + literal(CLOCK_TOLERANCE_SECONDS)
 
 
 _any, _good, _strict = (job_session.alias(name) for name in ("any_session", "good_session", "strict_session"))
 _last, _success, _strictly = (job_session.alias(name) for name in ("last_session", "last_good", "last_strict"))
 _session_status, _job_status = run_status.alias("session_run_status"), run_status.alias("job_run_status")
+_newest_start = _newest(_any, key="started_epoch")
 _newest_any = _newest(_any, _is_timely(_any.c.started_epoch))
 _newest_good = _newest(_good, _good.c.status.in_(LENIENT), _is_timely(_good.c.ended_epoch))
 _newest_strict = _newest(_strict, _strict.c.status.in_(STRICT), _is_timely(_strict.c.ended_epoch))
@@ -80,6 +81,8 @@ _job_knows_more = case(
     ),
     else_=0,
 )
+# Nobody knows the order of attempts among which one is stamped beyond the clock; the server knows which was the last.
+_is_in_order = or_(job.c.last_status.is_(None), _is_timely(_newest_start))
 _session_runs = and_(
     *(_last.c.id.is_not(None), _job_knows_more == 0),
     *(_last.c.ended_at.is_(None), _last.c.removed_at.is_(None)),
@@ -92,7 +95,7 @@ _job_runs = and_(
 )
 _told_status_group = case(
     (
-        and_(_last.c.id.is_not(None), _last.c.removed_at.is_(None), _job_knows_more == 0),
+        and_(_last.c.id.is_not(None), _last.c.removed_at.is_(None), _job_knows_more == 0, _is_in_order),
         _session_status.c.status_group,
     ),
     else_=_job_status.c.status_group,
