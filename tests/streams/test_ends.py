@@ -57,6 +57,8 @@ def test_a_failed_run_whose_end_is_no_time_has_failed(
             assert run_pass(engine, settings, world.now).status == "succeeded"
             world.edit_session(bad.uid, status="Failed", extra={"endTime": never})
         assert server.crashes == []
+        of_log = [target for _, target in server.requests if bad.uid in target and "/log" in target.lower()]
+        assert len(of_log) == 1  # why it failed is asked for, and settled
     assert ask(engine, "SELECT status, ended_at, duration_seconds FROM job_session ORDER BY started_at") == [
         ("Success", "2026-03-01 21:00:00.000000", 3600),
         ("Failed", None, None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
@@ -301,6 +302,22 @@ def test_a_document_that_cannot_be_read_is_kept_without_its_values_until_a_good_
     estate.server.faults.documents.clear()
     assert counts(estate.look(3)["organizations"]) == ("succeeded", 1, 0, 0, 1, 0, 0)
     assert estate.rows(d.occurrences, d.resolved_at) == [(2, START + timedelta(hours=3))]
+
+
+def test_a_value_that_cannot_be_read_is_left_out_and_named_by_its_path_alone(
+    sqlite_database: Database, estates: Settle, caplog: pytest.LogCaptureFixture
+) -> None:
+    estate = estates(sqlite_database, ALFKI)
+    estate.look(0)
+    before = estate.rows(*organization.c)
+    estate.server.faults.document(ALFKI.uid, lambda text: text.replace(b'"Alfreds Futterkiste"', b'["geheim"]'))
+    with caplog.at_level(logging.WARNING):
+        assert counts(estate.look(1, streams=["organizations"])["organizations"]) == ("succeeded", 1, 0, 0, 1, 0, 0)
+    (said,) = (each.getMessage() for each in caplog.records)
+    assert "a field cannot be read and is left out" in said
+    assert "$.name" in said
+    assert "geheim" not in said + estate.everything()
+    assert estate.rows(*organization.c) == before
 
 
 def test_nothing_is_removed_beside_a_document_that_does_not_tell_its_id(
