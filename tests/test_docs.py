@@ -208,6 +208,7 @@ def test_the_questions_of_the_readme_are_those_that_are_tested() -> None:
     assert len(blocks("sql")) == 10
 
 
+@pytest.mark.ci
 def test_the_sql_of_the_readme_runs_on_a_demo() -> None:
     outcome = run("demo", "--weeks", "1", "--jobs", "12")
     assert outcome.exit_code == 0, outcome.stderr

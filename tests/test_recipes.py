@@ -115,12 +115,14 @@ def with_the_field(tmp_path_factory: pytest.TempPathFactory, revised_sqlite: Pat
     return copy
 
 
+@pytest.mark.ci
 def test_a_field_needs_the_files_of_its_recipe_and_no_other(with_the_field: Copy) -> None:
     assert {*files_of(FIELD)} - {EXPLAINED} == {*EDITS, MIGRATION}
     written = f"{MIGRATION}{int(schema.HEAD_REVISION) + 1:04d}_whether_a_job_is_encrypted.py"
     assert with_the_field.differing(ROOT) == sorted([*EDITS, written])
 
 
+@pytest.mark.ci
 def test_a_field_that_was_added_is_read_kept_and_compared(
     with_the_field: Copy, sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

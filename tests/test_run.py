@@ -156,6 +156,7 @@ def _side_by_side(kind: str, folder: Path, rounds: int) -> None:
                 assert len(jobs) == len(every)
 
 
+@pytest.mark.ci
 def test_first_passes_of_four_servers_at_once(database_kind: str, tmp_path: Path) -> None:
     _side_by_side(database_kind, tmp_path, rounds=2)
 

@@ -139,6 +139,7 @@ def counted(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cou
     event.remove(database.engine, "before_cursor_execute", count)
 
 
+@pytest.mark.ci
 def test_a_pass_sends_as_many_statements_for_100_as_for_2000_changed_jobs(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def but_for_the_name(found: dict[str, Any], version: str, read: str) -> dict[str
     return renamed
 
 
+@pytest.mark.ci
 def test_one_line_makes_a_version_and_all_follows(tmp_path: Path, revised_sqlite: Path) -> None:
     """A made-up version after the newest, equal to v8, in a copy of the package."""
     assert version_named("v8") is max(VERSIONS.values()), "then the copy's version is equal to another one"

@@ -128,6 +128,7 @@ def test_a_passing_refusal_is_waited_for(lab: Lab, path: str, status: int) -> No
     assert fault.struck == 3
 
 
+@pytest.mark.ci
 def test_retry_after_is_honoured(lab: Lab) -> None:
     lab.server.faults.status("/v8/Jobs", 429, retry_after=1, skip=1, times=1)
     began = time.monotonic()

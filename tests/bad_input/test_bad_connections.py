@@ -66,6 +66,7 @@ def test_a_port_that_speaks_no_tls(lab: Lab) -> None:
     assert "no TLS connection: wrong version number (the REST API speaks https, on port 4443" in lab.fails(1)
 
 
+@pytest.mark.ci
 def test_no_answer_in_time(lab: Lab) -> None:
     lab.configure("[sync]\ntimeout_seconds = 0.2")
     lab.server.faults.slow("/v8/Jobs", 1, skip=1, times=None)

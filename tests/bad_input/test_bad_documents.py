@@ -178,6 +178,7 @@ def many(sqlite_database: Database) -> Iterator[Lab]:
         yield lab
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("left", [100, 0])
 def test_so_many_gone_at_once_that_the_server_is_doubted(many: Lab, left: int) -> None:
     lab, world = many, many.server.world

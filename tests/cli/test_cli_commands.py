@@ -215,6 +215,7 @@ def test_the_schema_commands(run: Run) -> None:
     assert run("db", "check").stdout == f"ok, at {upgraded['after']}\n"
 
 
+@pytest.mark.ci
 def test_run_serves_until_sigterm_and_one_process_leads(run: Run, simulated: SimulatedServer) -> None:
     with subprocess.Popen([sys.executable, "-m", "etl", "run"], stderr=subprocess.PIPE, text=True) as service:
         try:

@@ -48,6 +48,7 @@ def test_other_refusals_are_not_repeated(status: int, server: SimulatedServer, c
     assert fault.struck == 1
 
 
+@pytest.mark.ci
 def test_retry_after_is_honoured_and_capped(server: SimulatedServer, connect: Connect) -> None:
     uid = server.world.job_uids()[0]
     client = connect(server)

@@ -340,6 +340,7 @@ MANY_MESSAGES = text(
 )
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_memory_does_not_grow_with_the_rows(
     sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: FileFormat

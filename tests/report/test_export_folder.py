@@ -147,6 +147,7 @@ def changed(sqlite_database: Database, tmp_path: Path) -> tuple[Engine, str, Pat
     return sqlite_database.engine, sqlite_database.url, tmp_path
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_an_export_killed_while_it_reads_leaves_the_old_one_whole(
     changed: tuple[Engine, str, Path], file_format: FileFormat
@@ -173,6 +174,7 @@ def test_an_export_killed_while_it_reads_leaves_the_old_one_whole(
     assert files_in(lake) == files_in(folder / "fresh") != before
 
 
+@pytest.mark.ci
 def test_a_first_export_that_is_killed_is_gone_on_with(changed: tuple[Engine, str, Path]) -> None:
     engine, url, folder = changed
     killed(KILLED_WHILE_READING, url, str(folder / "new"), "parquet")

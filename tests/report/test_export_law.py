@@ -82,6 +82,7 @@ def live(engine: Engine, folder: Path, seed: int, steps: int, file_format: FileF
     return counts
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("seed", "steps", "file_format"),
     [(0, 3, "csv"), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, 6, "parquet"), (2, 6, "csv")))],

@@ -79,6 +79,7 @@ def test_the_first_passes_come_at_once_and_a_failure_ends_nothing() -> None:
     assert [name for name, _ in seen].count("a") >= 2
 
 
+@pytest.mark.ci
 def test_one_server_never_has_two_passes_at_once() -> None:
     running, most, done = 0, 0, 0
     guard = threading.Lock()
@@ -97,6 +98,7 @@ def test_one_server_never_has_two_passes_at_once() -> None:
     assert most == 1
 
 
+@pytest.mark.ci
 def test_a_stop_waits_for_the_running_pass_and_starts_no_waiting_one() -> None:
     started: list[str] = []
     finished: list[str] = []
@@ -114,6 +116,7 @@ def test_a_stop_waits_for_the_running_pass_and_starts_no_waiting_one() -> None:
 # A clock that is set -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 def test_passes_go_on_when_the_clock_is_set_back(clock: type[SetClock]) -> None:
     passes: list[float] = []
 
@@ -126,6 +129,7 @@ def test_passes_go_on_when_the_clock_is_set_back(clock: type[SetClock]) -> None:
     assert passes[3] - passes[1] < 6
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("schedule", [ScheduleSettings(every="1h"), ScheduleSettings(cron="* * * * *")])
 def test_what_a_machine_slept_through_is_caught_up_by_one_pass(
     clock: type[SetClock], schedule: ScheduleSettings
@@ -187,6 +191,7 @@ with scheduler.stopping_on_signals(stop):
 """
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("now", "cron", "passes"),
     [
@@ -239,6 +244,7 @@ def start(seconds: float) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_running_pass_finish(number: signal.Signals) -> None:
     with start(0.6) as service:

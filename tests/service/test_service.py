@@ -133,6 +133,7 @@ def test_the_service(lab: Lab) -> None:
     assert "Simulated-1" not in "".join(running.log)
 
 
+@pytest.mark.ci
 def test_a_crontab_line(sqlite_database: Database) -> None:
     with lab_with(SimulatedServer(World(jobs=2)), sqlite_database) as lab:
         lab.configure('[schedule]\ncron = "0 4 * * 1-5"\n[reporting]\ntimezone = "Europe/Berlin"\n')

@@ -76,6 +76,7 @@ def test_the_same_seed_gives_the_same_sessions_in_steps_of_any_length() -> None:
     assert {each.kind for each in one.sessions.values()} == {"backup", "copy"}
 
 
+@pytest.mark.ci
 def test_a_world_can_start_with_a_past() -> None:
     lived = World(jobs=12, start=START - 30 * DAY)
     lived.advance(30 * DAY)

@@ -11,6 +11,8 @@ import pytest
 
 from etl.simulator import SimulatedServer, World
 
+from .conftest import NO_TRUST
+
 
 @pytest.fixture
 def server() -> Iterator[SimulatedServer]:
@@ -21,7 +23,7 @@ def server() -> Iterator[SimulatedServer]:
 
 @pytest.fixture
 def client(server: SimulatedServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url) as anonymous:
+    with httpx.Client(base_url=server.url, verify=NO_TRUST) as anonymous:
         yield anonymous
 
 

@@ -132,6 +132,7 @@ def test_a_job_that_slipped_through_between_two_pages_is_asked_for_and_kept(make
     assert estate.changes_at(T2) == [(uids[0], "removed", None, T1)]
 
 
+@pytest.mark.ci
 def test_a_hundred_missing_jobs_are_confirmed_side_by_side(make: Make) -> None:
     estate = make(300)
     gone = sorted(estate.world.job_uids()[::3])

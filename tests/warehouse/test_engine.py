@@ -408,6 +408,7 @@ def test_write_transactions_that_meet_take_turns_or_try_again(database: Database
     _take_turns(database.engine)
 
 
+@pytest.mark.ci
 def test_contention_that_outlasts_the_tries_is_an_error_of_its_own(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

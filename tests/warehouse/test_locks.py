@@ -253,6 +253,7 @@ def command(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.ci
 def test_of_two_processes_over_one_server_one_works_and_the_other_says_who_has_it(
     database: Database, tmp_path: Path
 ) -> None:
@@ -301,6 +302,7 @@ def _sync_four_times_at_once(path: str) -> None:
     print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
 
 
+@pytest.mark.ci
 def test_four_processes_that_start_on_an_empty_database_at_once(empty_database: Database, tmp_path: Path) -> None:
     with SimulatedServer(World(jobs=5), latency=0.01) as server:
         path = write_settings(tmp_path, empty_database.url, server)
@@ -323,6 +325,7 @@ def test_four_processes_that_start_on_an_empty_database_at_once(empty_database: 
     assert statuses == ["succeeded"] * codes.count(0)
 
 
+@pytest.mark.ci
 def test_passes_over_different_servers_at_once_share_windows_and_schedules(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

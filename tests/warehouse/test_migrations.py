@@ -74,6 +74,7 @@ def test_alembic_check_finds_nothing_to_do(database: Database) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, "No new upgrade operations detected."), done.stderr
 
 
+@pytest.mark.ci
 def test_four_processes_on_an_empty_database_at_once(empty_database: Database) -> None:
     script = "import sys; from etl.warehouse import engine, schema; schema.upgrade(engine.open_engine(sys.argv[1]))"
     started = [

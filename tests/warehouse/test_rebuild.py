@@ -288,6 +288,7 @@ def test_a_reader_in_the_way_is_waited_for_and_then_left_alone(
 # Several at once, and killed ones.
 
 
+@pytest.mark.ci
 def test_of_two_processes_one_makes_them_again_and_the_other_sees_it_done(database: Database) -> None:
     with release(without_last_column(RUN)):
         schema.upgrade(database.engine)

@@ -84,6 +84,7 @@ def test_a_later_pass_reads_the_attempt_before_its_days(database: Database) -> N
         assert connection.scalar(select(func.count()).select_from(job_run)) == len(first_attempts)
 
 
+@pytest.mark.ci
 def test_closed_days_stay_complete_whatever_has_them_derived_again(sqlite_database: Database) -> None:
     engine = sqlite_database.engine
     world = World(jobs=0, start=NOW)
