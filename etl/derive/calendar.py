@@ -19,6 +19,10 @@ _MONTHS = [
 WEEKDAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
 
 
+ABANDONED = "Running (abandoned)"
+"""Our word for an attempt that says Running, and never ends (R5)."""
+
+
 class Day(NamedTuple):
     """A local day as the UTC interval [starts_at, ends_at); empty where the zone skipped the day."""
 
@@ -53,6 +57,7 @@ RUN_STATUS: Mapping[str, RunStatus] = {
         RunStatus("NotConfigured", "Other", 1, 1, 0, 0, 0, "#9e9e9e"),
         RunStatus("Succeeded", "Success", 0, 1, 1, 1, 0, "#2e7d32"),  # what lists filter by
         RunStatus("Updating", "Running", 0, 0, 0, 0, 0, "#64b5f6"),  # told by product 8.3
+        RunStatus(ABANDONED, "Failed", 3, 1, 0, 0, 1, "#8e24aa"),
     )
 }
 
@@ -61,6 +66,11 @@ LENIENT_WORDS = tuple(each.status for each in RUN_STATUS.values() if each.is_suc
 STRICT_WORDS = tuple(each.status for each in RUN_STATUS.values() if each.is_success_strict)
 TERMINAL_WORDS = tuple(each.status for each in RUN_STATUS.values() if each.is_terminal)
 RUNNING_WORDS = tuple(each.status for each in RUN_STATUS.values() if each.status_group == "Running")
+
+
+def is_known(word: str | None) -> bool:
+    """Tell whether somebody knows what a status means."""
+    return word in RUN_STATUS
 
 
 def status_named(word: str | None) -> RunStatus:

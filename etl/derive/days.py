@@ -194,13 +194,13 @@ def _finished(attempts: list[Attempt]) -> tuple[list[int], str | None, str | Non
     for attempt in sorted(attempts, key=ORDER):
         if (lasted := attempt.seconds) is not None:
             seconds.append(lasted)
-        elif not status_named(attempt.status).is_terminal:
+        elif not status_named(attempt.shown_status).is_terminal and attempt.abandoned_at is None:
             continue
-        if attempt.status is None:
+        if (status := attempt.shown_status) is None:
             continue
-        last = attempt.status
-        if (severity := status_named(attempt.status).severity) >= highest:
-            highest, worst = severity, attempt.status
+        last = status
+        if (severity := status_named(status).severity) >= highest:
+            highest, worst = severity, status
     return seconds, last, worst
 
 

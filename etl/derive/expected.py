@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from etl.derive.calendar import LENIENT_GROUPS, WEEKDAYS, day_of
+from etl.derive.calendar import ABANDONED, LENIENT_GROUPS, WEEKDAYS, day_of, is_known
 from etl.derive.definitions import Definition
 from etl.derive.horizon import Horizon, Span
 from etl.derive.runs import Run
@@ -301,6 +301,11 @@ def _of_run(promise: _Promise, run: Run, late_after: timedelta) -> _Verdict:
         outcome, reason = "running", "The run is not over: it works, or waits for its retry."
     elif run.final_status_group == "Running":
         outcome, reason = "not_observed", "The server forgot the run before it was seen to end."
+    elif not is_known(run.final_status):  # R4
+        word = f"the unknown word {run.final_status}" if run.final_status else "no word"
+        outcome, reason = "not_observed", f"The run ended with {word}."
+    elif run.final_status == ABANDONED:  # R5
+        outcome, reason = "failed", "The run was abandoned: it never ended."
     elif run.final_status_group == "Stopped":
         outcome, reason = "failed", "The run was stopped."
     elif run.final_status_group not in LENIENT_GROUPS:

@@ -240,7 +240,7 @@ def _is_retry_by_time(attempt: Attempt, previous: Linked, ruling: InForce | None
     limit, wait = policy.retry_limit, policy.retry_wait_minutes
     if ended_at is None or limit is None or wait is None or previous.retry_number >= limit:
         return False
-    if status_named(previous.attempt.status).status_group not in ("Failed", "Warning"):
+    if status_named(previous.attempt.shown_status).status_group not in ("Failed", "Warning"):
         return False
     return ended_at <= attempt.started_at <= ended_at + timedelta(minutes=wait) + _LATEST
 
@@ -252,12 +252,12 @@ def _run(attempts: Sequence[Attempt], final: Link, newest: Attempt) -> Run:
         first.session_id,
         first.session_uid,
         first.started_at,
-        first.status,
+        first.shown_status,
         last.session_id,
         last.started_at,
         last.over_at,
-        last.status,
-        status_named(last.status).status_group,
+        last.shown_status,
+        status_named(last.shown_status).status_group,
         len(attempts),
         final.retry_number,
         not last.is_over or (bool(last.will_be_retried) and last is newest),

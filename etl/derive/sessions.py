@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from etl.derive.calendar import day_of, status_named
+from etl.derive.calendar import ABANDONED, RUNNING_WORDS, day_of, status_named
 from etl.derive.definitions import InForce
 from etl.derive.horizon import Zones
 from etl.derive.hours import Hour, seconds_outside, session_hours
@@ -36,7 +36,8 @@ class SessionRow(Struct, frozen=True, gc=False):
 class Attempt(Struct, frozen=True, gc=False):
     """One attempt of a job; ``stored`` is what is derived of it as it stands in the database, None = nothing.
 
-    ``removed_at`` is when the server was found to have forgotten it before it was seen to end.
+    ``removed_at`` is when the server was found to have forgotten it before it was seen to end, ``abandoned_at`` when it
+    was found never to end.
     """
 
     session_id: int
@@ -48,6 +49,7 @@ class Attempt(Struct, frozen=True, gc=False):
     retry_count: int | None = None
     will_be_retried: int | None = None
     removed_at: datetime | None = None
+    abandoned_at: datetime | None = None
     session_type: str | None = None
     transferred_bytes: int | None = None
     items_processed: int | None = None
@@ -61,8 +63,14 @@ class Attempt(Struct, frozen=True, gc=False):
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended or was forgotten; a terminal status tells that where its end is missing (R2)."""
-        return self.over_at is not None or bool(status_named(self.status).is_terminal)
+        """Whether it has ended, was forgotten or given up; a terminal status tells that without an end (R2)."""
+        is_given_up = self.over_at is not None or self.abandoned_at is not None
+        return is_given_up or bool(status_named(self.status).is_terminal)
+
+    @property
+    def shown_status(self) -> str | None:
+        """Its status, but for one that says Running and never ends (R5)."""
+        return ABANDONED if self.abandoned_at is not None and self.status in RUNNING_WORDS else self.status
 
     @property
     def seconds(self) -> int | None:

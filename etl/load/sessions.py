@@ -32,11 +32,12 @@ _SENT = tuple(name for name in SessionRecord.__struct_fields__ if name in job_se
 _sent_in = attrgetter(*_SENT)
 _REFERENCES = {"repository_uid": "repository_id", "proxy_uid": "proxy_id", "proxy_pool_uid": "proxy_pool_id"}
 _OF_CHAIN = ("chain_uid", "retry_number", "is_retry", "is_chain_final", "started_epoch")
-_KEPT = ("id", "session_uid", "log_due", "removed_at")
-# Not seen to end, nor said to be over (R2), nor forgotten by the server.
-_UNFINISHED = (
+_KEPT = ("id", "session_uid", "log_due", "removed_at", "abandoned_at")
+# Not seen to end, nor said to be over (R2), nor forgotten by the server, nor found never to end (R5).
+UNFINISHED = (
     job_session.c.ended_at.is_(None),
     job_session.c.removed_at.is_(None),
+    job_session.c.abandoned_at.is_(None),
     or_(job_session.c.status.is_(None), job_session.c.status.not_in(TERMINAL_WORDS)),
 )
 _STORED = tuple(job_session.c[name] for name in (*_KEPT, *_SENT, *_REFERENCES.values()))
@@ -89,7 +90,8 @@ def write_sessions(
             new.append(values)
         else:
             values = {name: value for name, value in values.items() if name not in _OF_CHAIN}
-            changed.append({**values, "id": row.id, "removed_at": None})
+            abandoned_at = None if _is_over(values) else row.abandoned_at
+            changed.append({**values, "id": row.id, "removed_at": None, "abandoned_at": abandoned_at})
         touched[owner] = min(record.started_at, touched.get(owner, record.started_at))
     insert_rows(connection, job_session, new)
     update_rows(connection, job_session, changed)
@@ -103,7 +105,7 @@ def unfinished_sessions(connection: Connection, server_id: int, kinds: Collectio
     rows = connection.execute(
         select(job_session.c.session_uid, job_session.c.started_at)
         .join(job, job.c.id == job_session.c.job_id)
-        .where(job_session.c.server_id == server_id, *_UNFINISHED, job.c.kind.in_(kinds))
+        .where(job_session.c.server_id == server_id, *UNFINISHED, job.c.kind.in_(kinds))
     )
     return dict(map(tuple, rows))
 
@@ -198,7 +200,7 @@ def appeared_jobs(connection: Connection, server_id: int, since: datetime) -> se
 
 def running_jobs(connection: Connection, server_id: int, since: datetime) -> list[str]:
     """List the present backup jobs that run since before an instant, though no unfinished session is known."""
-    unfinished = select(job_session.c.job_id).where(job_session.c.server_id == server_id, *_UNFINISHED)
+    unfinished = select(job_session.c.job_id).where(job_session.c.server_id == server_id, *UNFINISHED)
     running = select(job.c.job_uid).where(
         job.c.server_id == server_id,
         job.c.kind == "backup",

@@ -18,6 +18,7 @@ from etl.derive.horizon import Zones
 from etl.errors import BadResponse, IncompleteList, NotFound, SourceError, is_missing
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
+from etl.load.abandoned import abandon_sessions, find_abandoned, lately_abandoned
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.sessions import (
     copy_uids,
@@ -42,6 +43,8 @@ _SLICE = timedelta(days=14)
 _WHOLE_LIST_EVERY = timedelta(days=1)
 # v6 and v7 list what runs only with all that its job ever ran: not worth it for a run that is about to end.
 _SHORT_RUN = timedelta(minutes=10)
+# What is not over so long after its start is asked for by its id alone; so is what was found never to end.
+_LONGEST_RUN = timedelta(days=7)
 _QUEUED = "sessions_queued"  # the cursor that remembers a refusal
 _UNKNOWN_WORD, _ASK_AGAIN = 400, timedelta(days=1)
 _WORST_CLOCK = timedelta(days=1)
@@ -63,6 +66,8 @@ def sync_sessions(
             unfinished=unfinished_sessions(connection, sync_run.server_id, VERSIONS[source.version].kinds),
             copy_uids=copy_uids(connection, sync_run.server_id) if _hides_kinds(source) else (),
         )
+        kinds, lately = VERSIONS[source.version].kinds, sync_run.observed_at - _LONGEST_RUN
+        abandoned = lately_abandoned(connection, sync_run.server_id, kinds, lately)
     since, is_whole, is_everything = known_since(sessions, cursor), True, False
     try:
         try:
@@ -74,11 +79,20 @@ def sync_sessions(
             is_whole = False
             sessions.note_problem(shortage)
         read_owed(sessions, since, is_everything=is_everything, at_once=at_once)
-        _ask_for(sessions, sorted(sessions.unfinished.keys() - sessions.met), at_once)
+        _ask_for(sessions, sorted({*sessions.unfinished, *abandoned} - sessions.met), at_once)
     except SourceError as error:
         sessions.close(None, error)
     else:
         sessions.close(begun if is_whole else None)
+        _abandon(sync_run)
+
+
+def _abandon(sync_run: SyncRun) -> None:
+    """Give up the sessions that never end (R5)."""
+    with reading(sync_run.engine) as connection:
+        found = find_abandoned(connection, sync_run.server_id, sync_run.observed_at)
+    if found:
+        sync_run.write(lambda connection: abandon_sessions(connection, found, sync_run.observed_at))
 
 
 def ask_for_sessions(sync_run: SyncRun, source: Source, zones: Zones, uids: Sequence[str], *, at_once: int) -> None:
@@ -115,7 +129,8 @@ def _read_by_time(sessions: SessionReading, begun: datetime, cursor: dict[str, A
         cursor = {"back_to": oldest}
     else:
         # Right whether the bound means the end of a session or, as the vendor's text says, its creation.
-        _read_list(sessions, min([datetime.fromisoformat(cursor["begun"]), *sessions.unfinished.values()]) - _OVERLAP)
+        unfinished = [at for at in sessions.unfinished.values() if at > begun - _LONGEST_RUN]
+        _read_list(sessions, min([datetime.fromisoformat(cursor["begun"]), *unfinished]) - _OVERLAP)
     cursor = {**cursor, "begun": begun}
     sessions.save(cursor)
     while (back_to := cursor.get("back_to")) is not None:

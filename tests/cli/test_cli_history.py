@@ -96,7 +96,7 @@ def test_the_timeline_puts_changes_statuses_and_runs_in_order(run: Run) -> None:
         "2026-01-05 06:00:00 status Success 2026-01-05 12:00:00",
         "2026-01-05 12:00:00 changed description: One year -> Two years",
         "2026-01-05 12:00:00 status Warning",
-        "2026-01-05 12:00:00 run Running",
+        "2026-01-05 12:00:00 run Running (abandoned)",  # the job is idle at two observations
     ]
 
 
@@ -180,16 +180,16 @@ def test_runs_have_the_columns_of_the_contract(run: Run, job_uid: str) -> None:
             "is_version_certain": 1,
             "first_started_at": at(12),
             "final_ended_at": None,
-            "first_attempt_status": "Running",
-            "final_status": "Running",
+            "first_attempt_status": "Running (abandoned)",
+            "final_status": "Running (abandoned)",
             "attempts": 1,
             "is_first_attempt_success": 0,
             "is_success_strict": 0,
             "is_success_lenient": 0,
-            "is_failure": 0,
+            "is_failure": 1,
             "elapsed_seconds": None,
             "transferred_bytes": 0,
-            "failures_in_a_row": 0,
+            "failures_in_a_row": 1,
             "first_session_id": 5,
             "final_session_id": 5,
         },

@@ -154,6 +154,7 @@ def test_what_the_statuses_mean() -> None:
         ("NotConfigured", "Other", 1, 1, 0, 0, 0),
         ("Succeeded", "Success", 0, 1, 1, 1, 0),
         ("Updating", "Running", 0, 0, 0, 0, 0),
+        ("Running (abandoned)", "Failed", 3, 1, 0, 0, 1),
     ]
     assert run_statuses(["Paused"])[0] == {
         "status": "Paused",

@@ -44,7 +44,7 @@ def version(
 def run(
     started: str,
     ended: str | None = None,
-    status: str = "Success",
+    status: str | None = "Success",
     session_id: int = 7,
     will_be_retried: bool | None = None,
 ) -> Run:
@@ -156,13 +156,21 @@ def test_what_is_late_is_a_setting() -> None:
         ("Failed", "The run ended with Failed."),
         ("Disconnected", "The run ended with Disconnected."),
         ("NotConfigured", "The run ended with NotConfigured."),
-        ("Exploded", "The run ended with Exploded."),
         ("Stopped", "The run was stopped."),
     ],
 )
 def test_failed(status: str, reason: str) -> None:
     rows = judged(run("2026-01-05T21:20", "2026-01-05T21:30", status))
     assert in_short(rows) == [("05 21:00", "failed", 7, 1200, reason)]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("Exploded", "The run ended with the unknown word Exploded."), (None, "The run ended with no word.")],
+)
+def test_r4_what_nobody_knows_is_no_verdict(status: str | None, reason: str) -> None:
+    rows = judged(run("2026-01-05T21:20", "2026-01-05T21:30", status))
+    assert in_short(rows) == [("05 21:00", "not_observed", 7, 1200, reason)]
 
 
 def test_running() -> None:

@@ -50,6 +50,7 @@ job_session = define(
     instant("first_loaded_at", "Observation that first showed it", nullable=False),
     instant("changed_at", "Observation that last showed something new of it", nullable=False),
     instant("removed_at", "When the server had forgotten it before it was seen to end"),
+    instant("abandoned_at", "When it was found never to end: its job ran again, or was idle; NULL = it was not"),
     UniqueConstraint("server_id", "session_uid"),
     ForeignKeyConstraint(["job_version_id", "job_id"], ["job_version.id", "job_version.job_id"]),
     Index(None, "job_id", "started_at"),  # every run of one job; the attempts around one

@@ -23,7 +23,7 @@ from etl.warehouse.tables import (
     session_baseline,
 )
 from etl.warehouse.views.names import NAMES, PROXY_NAME, named, named_job
-from etl.warehouse.views.view import LENIENT, STRICT, TERMINAL, View, not_negative, whole
+from etl.warehouse.views.view import LENIENT, STRICT, TERMINAL, View, not_negative, shown_status, whole
 
 _MASKED = "***"  # values of fields that nobody knows may be anything
 CLOCK_TOLERANCE_SECONDS = 600
@@ -85,7 +85,7 @@ _job_knows_more = case(
 _is_in_order = or_(job.c.last_status.is_(None), _is_timely(_newest_start))
 _session_runs = and_(
     *(_last.c.id.is_not(None), _job_knows_more == 0),
-    *(_last.c.ended_at.is_(None), _last.c.removed_at.is_(None)),
+    *(_last.c.ended_at.is_(None), _last.c.removed_at.is_(None), _last.c.abandoned_at.is_(None)),
     or_(_last.c.status.is_(None), _last.c.status.not_in(TERMINAL)),
 )
 # A list may hide what still runs; then the job itself tells.
@@ -121,7 +121,7 @@ JOB_CURRENT = View(
         *job.c["backup_type", "is_enabled"],
         *schedule.c["schedule_type", "schedule_text", "is_schedule_enabled"],
         *job.c["next_run_at", "last_status", "last_run_at", "last_backup_at"],
-        _last.c.status.label("last_session_status"),
+        shown_status(_last).label("last_session_status"),
         _last.c.started_at.label("last_session_started_at"),
         _last.c.ended_at.label("last_session_ended_at"),
         _last.c.duration_seconds.label("last_duration_seconds"),
@@ -150,13 +150,13 @@ JOB_CURRENT = View(
         .outerjoin(_success, _success.c.id == _newest_good)
         .outerjoin(_strictly, _strictly.c.id == _newest_strict)
         .outerjoin(job_run, job_run.c.first_session_id == _newest_run)
-        .outerjoin(_session_status, _session_status.c.status == _last.c.status)
+        .outerjoin(_session_status, _session_status.c.status == shown_status(_last))
         .outerjoin(_job_status, _job_status.c.status == job.c.last_status)
     )
     .where(*_IS_PRESENT),
     {
         "proxy_name": "Name of the proxy that works for it; (unknown) where the API does not tell",
-        "last_session_status": "Status of its newest run attempt",
+        "last_session_status": "Status of its newest run attempt; Running (abandoned) where it never ends",
         "last_session_started_at": "Start of its newest run attempt (UTC)",
         "last_session_ended_at": "End of its newest run attempt (UTC); NULL = still running",
         "last_duration_seconds": "Duration of its newest run attempt; NULL = still running",

@@ -17,7 +17,7 @@ from etl.warehouse.tables import (
     session_message,
 )
 from etl.warehouse.views.names import NAMES, PROXY_NAME, named
-from etl.warehouse.views.view import View, percentage, real, whole
+from etl.warehouse.views.view import View, percentage, real, shown_status, whole
 
 _WARNING_PERCENT, _ERROR_PERCENT = 150, 200
 
@@ -27,7 +27,7 @@ JOB_SESSION = View(
     select(
         *NAMES,
         PROXY_NAME.label("proxy_name"),
-        job_session.c.status,
+        shown_status(job_session).label("status"),
         func.coalesce(run_status.c.status_group, "Other").label("status_group"),
         *job_session.c["started_at", "ended_at", "started_local", "ended_local", "day"],
         *calendar.c["iso_week_label", "month_label"],
@@ -44,7 +44,7 @@ JOB_SESSION = View(
     ).select_from(
         named(job_session)
         .outerjoin(proxy, proxy.c.id == job_session.c.proxy_id)
-        .outerjoin(run_status, run_status.c.status == job_session.c.status)
+        .outerjoin(run_status, run_status.c.status == shown_status(job_session))
         .outerjoin(calendar, calendar.c.day == job_session.c.day)
         .outerjoin(job_version, job_version.c.id == job_session.c.job_version_id)
     ),
@@ -52,6 +52,7 @@ JOB_SESSION = View(
         "bytes_per_second": "transferred_bytes / duration_seconds; not the rate that the vendor sends",
         "job_version_number": "Number of the definition in force at its start",
         "session_id": "The attempt",
+        "status": "How it ended, or Running, in the vendor's word; Running (abandoned) where it never ends",
         "status_group": "Success, Warning, Failed, Stopped, Running or Other",
     },
 )

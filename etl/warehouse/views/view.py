@@ -13,9 +13,11 @@ from sqlalchemy import (
     ColumnElement,
     Dialect,
     Double,
+    FromClause,
     Label,
     Select,
     Table,
+    and_,
     case,
     cast,
     func,
@@ -38,10 +40,19 @@ _MEANINGS = {
     "proxy_name": "Name of the proxy today; its id while no name is known",
 }
 
+ABANDONED = "Running (abandoned)"
+
 # The words of run_status by what they mean: an index serves them, a join would not.
 LENIENT = ("Success", "Warning", "Succeeded")
 STRICT = ("Success", "Succeeded")
-TERMINAL = ("Success", "Warning", "Failed", "Stopped", "Disconnected", "NotConfigured", "Succeeded")
+TERMINAL = ("Success", "Warning", "Failed", "Stopped", "Disconnected", "NotConfigured", "Succeeded", ABANDONED)
+RUNNING = ("Running", "Queued", "Updating")
+
+
+def shown_status(attempt: FromClause) -> ColumnElement[Any]:
+    """Say how a run attempt ended: in the vendor's word, or in ours where it says that it runs and never ends (R5)."""
+    is_abandoned = and_(attempt.c.abandoned_at.is_not(None), attempt.c.status.in_(RUNNING))
+    return case((is_abandoned, ABANDONED), else_=attempt.c.status)
 
 
 class ViewColumn(NamedTuple):
