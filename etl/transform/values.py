@@ -159,10 +159,12 @@ def _spellings(documented: frozenset[str]) -> Mapping[str, str]:
 
 
 def if_readable(read: Callable[[Any, str], T], value: Any, path: str, unread: Unread) -> T | None:
-    """Read what no other value depends on: where it cannot be read, that is noted, and it is None.
+    """Read what no other value depends on: where it cannot be read, that is noted, and it is None, as null is.
 
     Raises OutOfRange.
     """
+    if value is None:
+        return None
     try:
         return read(value, path)
     except OutOfRange:

