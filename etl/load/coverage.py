@@ -5,15 +5,16 @@ Spans that adjoin are one row: a pass without a gap before it moves an end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from etl.derive.horizon import EVER, Span
+from etl.load.bulk import batches, find_rows
 from etl.load.cursors import read_cursor, write_cursor
 from etl.transform.records import HistorySettings, Kind
-from etl.warehouse.tables import job, job_session, job_version, session_coverage
+from etl.warehouse.tables import job, job_session, job_version, server, session_coverage
 
 _HISTORY = "history_settings"  # the cursor that holds how long sessions were kept, as each kind's last listing read it
 
@@ -49,6 +50,23 @@ def first_sight(connection: Connection, server_id: int, kind: Kind) -> datetime 
     observed = select(func.min(job_version.c.valid_from)).join(job, job.c.id == job_version.c.job_id)
     seen: datetime | None = connection.scalar(observed.where(job.c.server_id == server_id, job.c.kind == kind))
     return seen
+
+
+def is_any_present(connection: Connection, server_id: int, kind: Kind, uids: Collection[str]) -> bool:
+    """Tell whether a job of these is present: what a server does with the sessions of others, nobody promises."""
+    of_kind = (job.c.server_id == server_id, job.c.kind == kind, job.c.removed_at.is_(None))
+    return any(find_rows(connection, (job.c.id,), job.c.job_uid, batch, *of_kind) for batch in batches(sorted(uids)))
+
+
+def last_listings(connection: Connection) -> Mapping[str, datetime]:
+    """Return up to when the sessions of backup jobs are known, by name of the servers in use."""
+    ends = (
+        select(server.c.name, func.max(session_coverage.c.covered_to).label("covered_to"))
+        .join(session_coverage, session_coverage.c.server_id == server.c.id)
+        .where(server.c.active_key == 1, session_coverage.c.job_kind == "backup")
+        .group_by(server.c.name)
+    )
+    return {row.name: row.covered_to for row in connection.execute(ends)}
 
 
 def last_ended(connection: Connection, server_id: int, kind: Kind, before: datetime, limit: int) -> Sequence[str]:

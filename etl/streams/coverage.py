@@ -19,6 +19,7 @@ from etl.load.coverage import (
     covered_spans,
     first_sight,
     history_settings_of,
+    is_any_present,
     last_ended,
     note_history_settings,
 )
@@ -99,8 +100,8 @@ def _is_unbroken(
         since = spans[-1].end if spans else first_sight(connection, server_id, kind)
         if since is None or begun - since <= longest_gap:
             return True
-        oldest = sessions.oldest_end.get(kind)
-        if oldest is not None and oldest <= since:
+        older = [uid for (of_kind, uid), end in sessions.oldest_end.items() if of_kind == kind and end <= since]
+        if is_any_present(connection, server_id, kind, older):
             return True
         known = last_ended(connection, server_id, kind, since, _JOBS_ASKED)
         history_before = history_settings_of(connection, server_id, kind)

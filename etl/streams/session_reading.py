@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from etl.derive.horizon import Zones
 from etl.errors import IncompleteList, SourceError
+from etl.load.backlog import JobKey
 from etl.load.bulk import batches
 from etl.load.cursors import write_cursor
 from etl.load.dimensions import write_unknown_statuses
@@ -59,8 +60,8 @@ class SessionReading(Reading):
 
     ``unfinished`` are the sessions that ran when they were last seen (uid -> start), ``met`` those of them that came
     again. ``copy_uids`` are the copy jobs, where sessions do not tell the kind of their job. ``ownerless`` are sessions
-    that do not tell their job and are not known; they may be found below it. ``oldest_end`` is the earliest end of a
-    session that came, by kind of job.
+    that do not tell their job and are not known; they may be found below it. ``oldest_end`` is the earliest end of
+    a session that came, by job.
     """
 
     sync_run: SyncRun
@@ -74,7 +75,7 @@ class SessionReading(Reading):
     met: set[str] = field(default_factory=set)
     copy_uids: Collection[str] = ()
     ownerless: dict[str, Rejection] = field(default_factory=dict)
-    oldest_end: dict[Kind, datetime] = field(default_factory=dict)
+    oldest_end: dict[JobKey, datetime] = field(default_factory=dict)
 
     def load(
         self,
@@ -153,7 +154,8 @@ class SessionReading(Reading):
         for each in records:
             self.note_what_is_new(each)
             if each.ended_at is not None:
-                self.oldest_end[each.job_kind] = min(each.ended_at, self.oldest_end.get(each.job_kind, each.ended_at))
+                of_job = (each.job_kind, each.job_uid)
+                self.oldest_end[of_job] = min(each.ended_at, self.oldest_end.get(of_job, each.ended_at))
         for rejection in rejections:
             self.note_rejected(rejection)
 
