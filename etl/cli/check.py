@@ -217,7 +217,7 @@ def _history(subject: str, client: Vb365Client, settings: Settings, last: dateti
         detail = f"{detail}, and passes may be {_days(interval)} apart: what is dropped in between is never known"
         return Check(subject, "history", "warning", detail, f"run passes more often ([schedule]), or {longer}")
     if last is not None and (since := datetime.now(UTC) - last) > kept / 2:
-        lost = "some may be dropped already" if since > kept else "what is dropped before the next pass is never known"
+        lost = "some may be dropped already" if since > kept else "what goes before the next pass is never known"
         detail = f"{detail}, and the last pass that listed them was {_days(since)} ago: {lost}"
         return Check(subject, "history", "warning", detail, f"run vb365-etl sync now, or {longer}")
     return Check(subject, "history", "ok", detail)
