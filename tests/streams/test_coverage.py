@@ -15,6 +15,7 @@ from sqlalchemy import select
 from etl.config import Settings
 from etl.config.settings import ScheduleSettings
 from etl.extract.connection import RetryPolicy
+from etl.report.explain import explain
 from etl.run import SyncResult
 from etl.simulator import SimulatedServer, World
 from etl.streams.facts import rebuild
@@ -133,6 +134,8 @@ def test_a_gap_in_which_nothing_can_have_been_dropped_is_covered(version: str, w
     assert gap["missed", "No run started within 2 h."] == 1
     if version in ("v7", "v8"):  # bounded by time, no older one is listed: one that answers by id is enough
         assert watched.asked_by_id()[-1] == newest
+    if version in ("v1", "v5"):  # their lists, without bounds, have older ones
+        assert newest not in watched.asked_by_id()
 
 
 @pytest.mark.parametrize(("kept", "complete"), [(None, [0, *[1] * 24, 0]), (2 * WEEK, [0, 1, 1, *[0] * 21, 1, 0])])
@@ -187,6 +190,18 @@ def test_the_newest_sessions_of_five_present_jobs_are_asked_for(watched: Watched
     assert len(watched.spans()) == 2
 
 
+def test_what_is_left_of_a_job_that_is_gone_proves_nothing(watched: Watched) -> None:
+    gone = watched.world.add_job(**NIGHTLY).uid
+    watched.run("v5", 3 * DAY)
+    watched.world.delete_job(gone)
+    watched.world.advance(10 * DAY)
+    for uid in [uid for uid, each in watched.world.sessions.items() if each.job_uid == watched.job]:
+        watched.world.forget_session(uid)
+    watched.run("v5")
+    assert gone in {each.job_uid for each in watched.world.sessions.values()}
+    assert len(watched.spans()) == 2
+
+
 @pytest.mark.parametrize(("before", "after", "is_covered"), WEEKS)
 def test_how_long_sessions_are_kept_counts_where_none_is_known(
     before: int | None, after: int | None, is_covered: bool, watched: Watched
@@ -216,10 +231,11 @@ def test_an_account_that_may_not_know_how_long_they_are_kept(status: int, watche
     assert len(watched.spans()) == 2  # a session of before the gap answers
 
 
-def test_what_was_read_in_the_gap_is_not_what_it_was_before(watched: Watched) -> None:
+@pytest.mark.parametrize("version", ["v5", "v8"])
+def test_what_was_read_in_the_gap_is_not_what_it_was_before(version: str, watched: Watched) -> None:
     """A pass whose listing failed saw the history kept for longer, when what was dropped had gone already."""
     watched.world.keep_sessions(WEEK)
-    watched.run()
+    watched.run(version)
     watched.world.advance(3 * WEEK)
     watched.world.keep_sessions(52 * WEEK)
     watched.server.faults.denied("/v8/JobSessions")
@@ -243,16 +259,25 @@ def test_a_server_in_trouble_is_asked_again_by_the_next_pass(watched: Watched) -
 
 
 def test_each_kind_of_job_has_its_own(watched: Watched) -> None:
-    copy = watched.world.add_job(kind="copy", parent_job_uid=watched.job, schedule_type="Immediate").uid
+    copy = watched.world.add_job(**{**NIGHTLY, "schedule_type": "DailyAtTime"}, kind="copy", parent_job_uid=watched.job)
     watched.run(after=3 * DAY)
     last = watched.world.now
     watched.world.advance(2 * WEEK)
-    for uid in [uid for uid, each in watched.world.sessions.items() if each.job_uid == copy]:
+    of_copy = sorted(
+        (str(each.started_at), uid) for uid, each in watched.world.sessions.items() if each.job_uid == copy.uid
+    )
+    for _, uid in of_copy[:-1]:
         watched.world.forget_session(uid)
     watched.run()
     back = watched.world.now
     assert watched.spans("backup") == [(None, back)]
     assert watched.spans("copy") == [(None, last), (back, back)]
+    assert watched.outcomes(last, back)["not_observed", NOT_KNOWN] == 13
+    assert not any(outcome == "missed" for outcome, _ in watched.outcomes(last, back))
+    for uid, covered in ((watched.job, (None, back)), (copy.uid, (back, back))):
+        _, (explained,) = explain(watched.engine, uid, last + DAY)
+        assert (explained.row["covered_from"], explained.row["covered_to"]) == covered
+        assert not explained.differs
 
 
 def test_a_version_that_knows_no_copy_jobs_covers_none_of_theirs(watched: Watched) -> None:
