@@ -25,7 +25,7 @@ from etl.load.ledger import Clock, last_observation, system_clock
 from etl.load.rejections import OpenRejection, open_rejections
 from etl.run import SyncResult, open_sync_run
 from etl.streams import sessions
-from etl.streams.facts import derive, ensure_dimensions, rebuild
+from etl.streams.facts import derive, ensure_dimensions, longest_gap, rebuild
 from etl.streams.infrastructure import sync_infrastructure
 from etl.streams.jobs import ask_for_rejected_jobs, sync_jobs, sync_one_job
 from etl.streams.messages import sync_messages
@@ -98,7 +98,15 @@ def sync(
                 progress=progress,
             )
             if "sessions" in server.streams:
-                sessions.sync_sessions(sync_run, client, zones, full=options.full, at_once=at_once, progress=progress)
+                sessions.sync_sessions(
+                    sync_run,
+                    client,
+                    zones,
+                    full=options.full,
+                    at_once=at_once,
+                    longest_gap=longest_gap(settings),
+                    progress=progress,
+                )
             if "messages" in server.streams:
                 sync_messages(sync_run, client, limit=settings.sync.logs_per_pass, at_once=at_once, progress=progress)
             _log_unserved(client.api_version, server)

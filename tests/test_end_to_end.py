@@ -146,6 +146,7 @@ def test_from_an_empty_folder_to_history(empty_database: Database, monkeypatch: 
             "may read repositories",
             "may read proxies",
             "time zone",
+            "history",
         ]
 
         assert run("db", "current").stdout == f"empty (this program needs {HEAD_REVISION})\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
@@ -14,7 +14,7 @@ import typer
 from etl import errors
 from etl.cli.options import Config, Json, open_engine, open_settings
 from etl.cli.output import print_rows
-from etl.errors import AccessDenied, NotFound, Vb365EtlError, worst
+from etl.errors import AccessDenied, BadResponse, NotFound, Vb365EtlError, worst
 from etl.extract.versions import nothing_to_read
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Check:
 
 
 def check(context: typer.Context, json: Json = False, config: Config = None) -> None:
-    """Try settings, database and every server: connection, version, sign-in, what may be read, the time zone."""
+    """Try settings, database and every server: connection, version, sign-in, rights, time zone, kept history."""
     settings = open_settings(context, config)
     checks = list(_checks(settings))
     rows = [asdict(each) for each in checks]
@@ -118,6 +118,8 @@ def _server(server: ServerSettings, settings: Settings) -> Iterator[Check]:
                 readable += [stream] if found.result == "ok" else []
             if "jobs" in readable:
                 yield _time_zone(subject, server, client, settings.reporting_zone)
+            if "sessions" in readable:
+                yield _history(subject, client, settings, _last_listing(settings, server.name))
     except Vb365EtlError as error:
         yield _failed(subject, _STEPS.get(type(error), "connection"), error)
 
@@ -191,6 +193,52 @@ def _time_zone(subject: str, server: ServerSettings, client: Vb365Client, report
     if server.timezone not in {each.zone for each in fits}:
         return Check(subject, "time zone", "warning", f"{detail}, not {server.timezone}", "correct timezone")
     return Check(subject, "time zone", "ok", f"{server.timezone}; {detail}")
+
+
+def _history(subject: str, client: Vb365Client, settings: Settings, last: datetime | None) -> Check:
+    """Compare how long the server keeps sessions with the time between passes, and since the last one."""
+    from etl.transform.history_settings import read_history_settings
+
+    try:
+        history = read_history_settings(client.history_settings())
+    except (AccessDenied, BadResponse, NotFound):
+        history = None
+    except Vb365EtlError as error:
+        return _failed(subject, "history", error)
+    if history is None:
+        unknown = "how long sessions are kept is not told to this account; what passes list tells what is still there"
+        return Check(subject, "history", "ok", unknown)
+    if history.weeks is None:
+        return Check(subject, "history", "ok", "sessions are kept for ever")
+    kept, interval = timedelta(weeks=history.weeks), settings.schedule.longest_gap()
+    detail = f"sessions are kept for {history.weeks} week{'' if history.weeks == 1 else 's'}"
+    longer = "let VB365 keep its session history longer"
+    if interval > kept / 2:
+        detail = f"{detail}, and passes may be {_days(interval)} apart: what is dropped in between is never known"
+        return Check(subject, "history", "warning", detail, f"run passes more often ([schedule]), or {longer}")
+    if last is not None and (since := datetime.now(UTC) - last) > kept / 2:
+        lost = "some may be dropped already" if since > kept else "what goes before the next pass is never known"
+        detail = f"{detail}, and the last pass that listed them was {_days(since)} ago: {lost}"
+        return Check(subject, "history", "warning", detail, f"run vb365-etl sync now, or {longer}")
+    return Check(subject, "history", "ok", detail)
+
+
+def _last_listing(settings: Settings, name: str) -> datetime | None:
+    """Return up to when the sessions of a server are known; None where there is no database yet, or no pass."""
+    from sqlalchemy.exc import DBAPIError
+
+    from etl.load.coverage import last_listings
+    from etl.warehouse.engine import reading
+
+    try:
+        with reading(open_engine(settings)) as connection:
+            return last_listings(connection).get(name)
+    except (DBAPIError, Vb365EtlError):  # said beside the database already, or it has no tables yet
+        return None
+
+
+def _days(span: timedelta) -> str:
+    return f"{span / timedelta(days=1):.1f} days"
 
 
 def _planned_jobs(client: Vb365Client) -> Iterator[tuple[Schedule, datetime]]:

@@ -33,7 +33,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Horizon:
-    """How far we see of one server, and by which rules its facts are derived.
+    """How far we see of the jobs of one kind of a server, and by which rules its facts are derived.
 
     ``as_of`` is the observation. ``sessions_known`` are the spans of time of whose starts all sessions are known,
     ascending and apart; ``is_reading_sessions`` False: they are left out or cannot be read, so nobody looks at what is
@@ -62,13 +62,13 @@ class Horizon:
 
     def complete_days(self, days: Sequence[Day]) -> set[date]:
         """Name the days that listings of the sessions and observations without a hole cover."""
-        if self.covered_to is None or not self.observed:
+        if not self.observed:
             return set()
-        seen_to = min(self.covered_to, self.observed[-1])
         return {
             each.day
             for each in days
-            if each.ends_at <= seen_to
+            if each.ends_at <= self.observed[-1]
+            and any(span.begin <= each.starts_at and each.ends_at <= span.end for span in self.sessions_known)
             and not any(hole.begin < each.ends_at and hole.end > each.starts_at for hole in self._holes)
         }
 

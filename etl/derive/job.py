@@ -19,6 +19,7 @@ from etl.derive.horizon import Horizon
 from etl.derive.hours import Hour
 from etl.derive.runs import JobRun, Link, Linked, Run, Streak, chain, run_rows, runs_of
 from etl.derive.sessions import Attempt, SessionRow, hours_worked, session_row
+from etl.transform.records import Kind
 
 CONTEXT = timedelta(days=3)
 """What began so long before the first instant may still matter to it."""
@@ -77,6 +78,7 @@ class JobFacts:
     server_id: int
     job_id: int
     begin: datetime
+    kind: Kind = "backup"
     removed_at: datetime | None = None
     observed_at: datetime | None = None
     running_since: datetime | None = None

@@ -202,6 +202,13 @@ class Vb365Client:
         href = pick(link, "href") if isinstance(link, dict) else None
         return self._connection.path_of(href) if isinstance(href, str) and href else None
 
+    def history_settings(self) -> bytes:
+        """GET how long the server keeps sessions, as it was sent. Raises the fitting SourceError."""
+        response = self._connection.get(self._version.path("HistorySettings"), auth=self._auth)
+        expect_200(response, self._connection.where)
+        with judged(response, response.content, self._connection.where):
+            return cut_one(response.content)
+
     def assert_served(self, stream: str) -> None:
         """Make sure that a list ("jobs", "sessions", ..) answers 200 right now; raises the SourceError if not."""
         self._lists.assert_served(self._path(stream), is_paged=self._limit(stream) is not None)

@@ -14,10 +14,10 @@ from etl.derive.horizon import EVER, Horizon, Span, Zones
 from etl.derive.job import JobFacts, needed_since, start_facts
 from etl.derive.runs import Run
 from etl.errors import UsageError
+from etl.load.coverage import covered_spans
 from etl.load.facts.cursor import Derived, read_derived
 from etl.load.facts.read import is_reading_sessions, job_facts, observations
 from etl.report.queries import FoundJob, Row, find_job
-from etl.transform.records import STREAM_OF_KIND
 from etl.warehouse.engine import reading
 from etl.warehouse.tables import expected_run
 
@@ -95,11 +95,15 @@ def _judged(
     connection: Connection, job: FoundJob, derived: Derived, first: datetime, last: datetime
 ) -> dict[datetime, Judgement]:
     """Judge the starts of a stretch of time again, as far as the loader saw when it did."""
-    zones, stream = derived.zones, STREAM_OF_KIND[job.kind]
+    zones, covered_to = derived.zones, derived.covered(job.kind)
     begin = _day_start(first, zones)
-    covered = [Span(EVER, derived.covered_to)] if derived.covered_to else []
+    covered = [
+        Span(each.begin, min(each.end, covered_to))
+        for each in covered_spans(connection, job.server_id, job.kind)
+        if covered_to is not None and each.begin <= covered_to
+    ]
     is_reading = is_reading_sessions(connection, job.server_id)
-    seen = observations(connection, job.server_id, stream, begin)
+    seen = observations(connection, job.server_id, job.kind, begin)
     horizon = Horizon(zones, derived.derived_to, covered, is_reading, seen, late_after=derived.late_after)
     facts = _facts(connection, job, horizon, begin)
     found = judgements(start_facts(facts), horizon, begin, last + timedelta.resolution)

@@ -20,6 +20,7 @@ from .infrastructure import organization_document, proxy_document, proxy_pool_do
 from .job import Job, Kind
 from .messages import Request, Response
 from .pages import array, error, page
+from .session_documents import history_settings
 from .session_resources import SessionResources
 from .tokens import Tokens
 from .world import World
@@ -233,6 +234,9 @@ class Api:
     def _service_instance(self, _: Request, __: ApiVersion, ___: str) -> Response:
         return Response.json({"installationId": self._installation_id, "version": self._product_version})
 
+    def _history_settings(self, _: Request, version: ApiVersion, __: str) -> Response:
+        return Response.json(history_settings(self._world.sessions_kept, version, links_prefix(version, self._origin)))
+
     def _token(self, request: Request, version: ApiVersion, _: str) -> Response:
         return self._tokens.grant(request, version)
 
@@ -269,6 +273,7 @@ _ROUTES = (
     _route("GET", "/proxies(?:/([^/]+))?", V1, Api._proxies),
     _route("GET", "/proxypools(?:/([^/]+))?", V8, Api._proxy_pools),
     _route("GET", "/serviceinstance", V1, Api._service_instance),
+    _route("GET", "/historysettings", V1, Api._history_settings),
     _route("POST", "/token", V1, Api._token, is_anonymous=True),
     _route("POST", "/token/logout", V7, Api._logout),
 )

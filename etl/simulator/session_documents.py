@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +17,8 @@ from .instants import instant, local_instant
 from .sessions import LogLine, Session
 
 Document = dict[str, Any]
+
+_DEFAULT_WEEKS = 53
 
 
 def session_writer(version: ApiVersion, prefix: str, zone: ZoneInfo) -> Callable[[Session], bytes]:
@@ -46,6 +49,17 @@ def session_writer(version: ApiVersion, prefix: str, zone: ZoneInfo) -> Callable
         return orjson.dumps(document)
 
     return write
+
+
+def history_settings(kept: timedelta | None, version: ApiVersion, prefix: str) -> Document:
+    """Write how long sessions are kept: whole weeks, the server's default where it is for ever."""
+    path = "historysettings" if V2 <= version < V6 else "HistorySettings"
+    is_for_ever = kept is None
+    return {
+        "keepAllsessions": is_for_ever if version >= V2 else str(is_for_ever).lower(),
+        "keeponlyLast": _DEFAULT_WEEKS if kept is None else kept // timedelta(weeks=1),
+        "_links": {"self": {"href": f"{prefix}/{path}"}},
+    }
 
 
 def log_documents(

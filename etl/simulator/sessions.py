@@ -194,6 +194,13 @@ class Sessions:
             self.forget(uid)
         return len(old)
 
+    def keep(self, kept: timedelta | None, now: datetime) -> None:
+        """Remember sessions so long after their end from now on; None = for ever."""
+        self.kept = kept
+        self._ends = [(each.ended_at, uid) for uid, each in self.by_uid.items() if isinstance(each.ended_at, datetime)]
+        heapq.heapify(self._ends)
+        self.expire(now)
+
     def expire(self, now: datetime) -> None:
         """Drop the sessions that ended longer ago than they are kept."""
         while self.kept is not None and self._ends and self._ends[0][0] < now - self.kept:

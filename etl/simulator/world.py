@@ -230,6 +230,16 @@ class World(Estate):
         with self.lock:
             return self._sessions.edit(uid, **changes)
 
+    @property
+    def sessions_kept(self) -> timedelta | None:
+        """How long after its end a session is remembered; None = for ever."""
+        return self._sessions.kept
+
+    def keep_sessions(self, kept: timedelta | None) -> None:
+        """Set how long after its end a session is remembered; what is older goes at once."""
+        with self.lock:
+            self._sessions.keep(kept, self.now)
+
     def forget_session(self, uid: str) -> Session:
         """Let the server forget a session."""
         with self.lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -19,15 +19,17 @@ from etl.derive.expected import LONGEST_GRACE
 from etl.derive.horizon import Horizon, Zones
 from etl.load import identity
 from etl.load.bulk import batches
+from etl.load.coverage import covered_spans
 from etl.load.cursors import delete_cursor
 from etl.load.dimensions import cut_days_anew, write_dimensions
 from etl.load.facts import cursor, stale
 from etl.load.facts.cursor import Derived
-from etl.load.facts.read import first_data, is_reading_sessions, observations, sessions_known
+from etl.load.facts.read import first_data, is_reading_sessions, observations
 from etl.load.facts.write import derive_jobs
 from etl.load.ledger import Clock, last_observation
 from etl.run import SyncRun, open_sync_run
 from etl.streams.reading import Progress
+from etl.transform.records import KINDS, Kind
 from etl.warehouse.engine import reading, writing
 from etl.warehouse.locks import retry_on_contention
 
@@ -40,23 +42,28 @@ _SINCE_ABOUT_THE_SAME = timedelta(days=32)  # a piece is derived from its oldest
 _SHORTEST_GAP = timedelta(hours=2)
 
 
+def longest_gap(settings: Settings) -> timedelta:
+    """Return how far apart two passes may be before what was between them counts as not watched."""
+    return max(_SHORTEST_GAP, 2 * settings.schedule.longest_gap())
+
+
 def derive(sync_run: SyncRun, zones: Zones, settings: Settings, progress: Progress | None = None) -> None:
     """Derive again what a change, the time or a listing of the sessions has touched.
 
     Each piece is written together with taking back its marks: a killed pass leaves marks, the next one goes on.
     """
     server_id = sync_run.server_id
-    horizon, when_done = sync_run.write(partial(_begin, sync_run, zones, settings))
+    horizons, when_done = sync_run.write(partial(_begin, sync_run, zones, settings))
     with reading(sync_run.engine) as connection:
         jobs = stale.stale_jobs(connection, server_id)
         pieces = list(_pieces(connection, jobs))
     done = 0
     for job_ids, since in pieces:
-        sync_run.write(partial(_derive_piece, server_id, job_ids, since, horizon))
+        sync_run.write(partial(_derive_piece, server_id, job_ids, since, horizons))
         done += len(job_ids)
         if progress:
             progress("derived", done, len(jobs))
-    sync_run.write(lambda connection: cursor.write_derived(connection, server_id, when_done, horizon.as_of))
+    sync_run.write(lambda connection: cursor.write_derived(connection, server_id, when_done, when_done.derived_to))
 
 
 def ensure_dimensions(sync_run: SyncRun, zone: ZoneInfo) -> None:
@@ -89,43 +96,59 @@ def rebuild(engine: Engine, settings: Settings, clock: Clock, progress: Progress
     return rebuilt
 
 
-def _begin(sync_run: SyncRun, zones: Zones, settings: Settings, connection: Connection) -> tuple[Horizon, Derived]:
+def _begin(
+    sync_run: SyncRun, zones: Zones, settings: Settings, connection: Connection
+) -> tuple[Mapping[Kind, Horizon], Derived]:
     """Mark what is stale; return what the pieces are derived by, and the cursor to leave when all are."""
     server_id, at = sync_run.server_id, sync_run.observed_at
     write_dimensions(connection, zones.reporting, at)
     before = cursor.read_derived(connection, server_id)
-    horizon = Horizon(
-        zones,
-        at,
-        sessions_known(connection, server_id),
-        is_reading_sessions(connection, server_id),
-        longest_gap=max(_SHORTEST_GAP, 2 * settings.schedule.longest_gap()),
-        late_after=settings.reporting.late_after,
-    )
-    when_done = cursor.derived_at(horizon)
+    is_reading, gap = is_reading_sessions(connection, server_id), longest_gap(settings)
+    horizons = {
+        kind: Horizon(
+            zones,
+            at,
+            covered_spans(connection, server_id, kind),
+            is_reading,
+            longest_gap=gap,
+            late_after=settings.reporting.late_after,
+        )
+        for kind in KINDS
+    }
+    when_done = cursor.derived_at(horizons)
     is_same = before is not None and before.rules == when_done.rules
     is_same_day = is_same and before is not None and _day(before.derived_to, zones) == _day(at, zones)
-    is_first_listing = before is not None and before.covered_to is None and horizon.covered_to is not None
+    is_first_listing = before is not None and any(
+        before.covered(kind) is None and horizon.covered_to is not None for kind, horizon in horizons.items()
+    )
     if before is None or not is_same or is_first_listing:
         stale.mark_stale_all(connection, server_id, first_data(connection, server_id) or at)
     else:
-        _mark_moved(connection, server_id, before, horizon)
+        _mark_moved(connection, server_id, before, horizons)
         if before.revision < rules.DERIVE_REVISION:
             when_done = _mark_unrevised(connection, sync_run, before, when_done)
-    since = min((each for _, each in stale.stale_jobs(connection, server_id)), default=at) - horizon.longest_gap
-    observed = observations(connection, server_id, "jobs", since)
-    return replace(horizon, observed=observed, is_new_day=not is_same_day), when_done
+    since = min((each for _, each in stale.stale_jobs(connection, server_id)), default=at) - gap
+    return {
+        kind: replace(each, observed=observations(connection, server_id, kind, since), is_new_day=not is_same_day)
+        for kind, each in horizons.items()
+    }, when_done
 
 
-def _mark_moved(connection: Connection, server_id: int, before: Derived, horizon: Horizon) -> None:
+def _mark_moved(connection: Connection, server_id: int, before: Derived, horizons: Mapping[Kind, Horizon]) -> None:
     """Mark what time or a listing of the sessions has touched."""
-    at, zones = horizon.as_of, horizon.zones
-    covered_to = before.covered_to or before.derived_to
-    open_day = min(_day(before.derived_to, zones), _day(covered_to, zones))
-    if open_day < _day(min(at, horizon.covered_to or at), zones) or _day(before.derived_to, zones) < _day(at, zones):
+    at, zones = horizons["backup"].as_of, horizons["backup"].zones
+    moved = [
+        (covered_to, horizon.covered_to)
+        for kind, horizon in horizons.items()
+        if horizon.covered_to is not None and (covered_to := before.covered(kind) or at) < horizon.covered_to
+    ]
+    since = min((old for old, _ in moved), default=at)
+    until = max((new for _, new in moved), default=at)
+    derived_day = _day(before.derived_to, zones)
+    open_day = min(derived_day, _day(since, zones))
+    if open_day < _day(min(at, until), zones) or derived_day < _day(at, zones):
         stale.mark_stale_day(connection, server_id, day_bounds(zones.reporting, open_day))
-    has_more = horizon.covered_to is not None and covered_to < horizon.covered_to
-    stale.mark_stale_undecided(connection, server_id, covered_to - LONGEST_GRACE if has_more else at, at)
+    stale.mark_stale_undecided(connection, server_id, since - LONGEST_GRACE if moved else at, at)
     stale.mark_stale_before_definition(connection, server_id)
 
 
@@ -139,9 +162,13 @@ def _mark_unrevised(connection: Connection, sync_run: SyncRun, before: Derived, 
 
 
 def _derive_piece(
-    server_id: int, job_ids: Sequence[int], since: datetime, horizon: Horizon, connection: Connection
+    server_id: int,
+    job_ids: Sequence[int],
+    since: datetime,
+    horizons: Mapping[Kind, Horizon],
+    connection: Connection,
 ) -> None:
-    derive_jobs(connection, server_id, job_ids, since, horizon)
+    derive_jobs(connection, server_id, job_ids, since, horizons)
     stale.mark_fresh(connection, job_ids)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from etl.derive.horizon import Zones
 from etl.errors import IncompleteList, SourceError
+from etl.load.backlog import JobKey
 from etl.load.bulk import batches
 from etl.load.cursors import write_cursor
 from etl.load.dimensions import write_unknown_statuses
@@ -50,6 +51,7 @@ class Source(Listing, Protocol):
     ) -> Iterator[Sequence[Any]]: ...
     def sessions_of_job(self, uid: str) -> Iterator[Sequence[Any]]: ...
     def document(self, stream: str, uid: str) -> bytes: ...
+    def history_settings(self) -> bytes: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,7 +60,8 @@ class SessionReading(Reading):
 
     ``unfinished`` are the sessions that ran when they were last seen (uid -> start), ``met`` those of them that came
     again. ``copy_uids`` are the copy jobs, where sessions do not tell the kind of their job. ``ownerless`` are sessions
-    that do not tell their job and are not known; they may be found below it.
+    that do not tell their job and are not known; they may be found below it. ``oldest_end`` is the earliest end of
+    a session that came, by job.
     """
 
     sync_run: SyncRun
@@ -72,6 +75,7 @@ class SessionReading(Reading):
     met: set[str] = field(default_factory=set)
     copy_uids: Collection[str] = ()
     ownerless: dict[str, Rejection] = field(default_factory=dict)
+    oldest_end: dict[JobKey, datetime] = field(default_factory=dict)
 
     def load(
         self,
@@ -149,6 +153,9 @@ class SessionReading(Reading):
         self.met.update(self.unfinished.keys() & {each.session_uid for each in records})
         for each in records:
             self.note_what_is_new(each)
+            if each.ended_at is not None:
+                of_job = (each.job_kind, each.job_uid)
+                self.oldest_end[of_job] = min(each.ended_at, self.oldest_end.get(of_job, each.ended_at))
         for rejection in rejections:
             self.note_rejected(rejection)
 
@@ -172,12 +179,22 @@ class SessionReading(Reading):
         """Load all sessions of one backup job, as they come."""
         return self.load(chain.from_iterable(self.source.sessions_of_job(uid)), job_uid=uid)
 
-    def close(self, begun: datetime | None, failure: SourceError | None = None) -> None:
-        """Write the stream's row: known completely up to the begin of a whole listing, if it was one."""
+    def close(
+        self,
+        begun: datetime | None,
+        failure: SourceError | None = None,
+        note: Callable[[Connection, SyncRun], None] | None = None,
+    ) -> None:
+        """Write the stream's row, and with it what else there is to ``note``.
+
+        Known completely up to the begin of a whole listing, if it was one.
+        """
         statuses = {word for path, word in self.unknown_words if path == "$.status"}
 
         def finish(connection: Connection) -> StreamResult:
             write_unknown_statuses(connection, statuses)
+            if note is not None:
+                note(connection, self.sync_run)
             return self.result(
                 seen=self.seen,
                 complete_from=begun and min(first_start(connection, self.sync_run.server_id) or begun, begun),

@@ -30,6 +30,7 @@ from etl.load.sessions import (
     unfinished_sessions,
 )
 from etl.run import SyncRun
+from etl.streams.coverage import covered_by, covered_by_none
 from etl.streams.job_sessions import find_owners, known_since, read_owed
 from etl.streams.reading import WITNESSES, Progress, confirm_removed, until_whole
 from etl.streams.session_reading import STREAM, SessionReading, Source, fetch_of_job, resolve
@@ -51,9 +52,19 @@ _WORST_CLOCK = timedelta(days=1)
 
 
 def sync_sessions(
-    sync_run: SyncRun, source: Source, zones: Zones, *, full: bool, at_once: int, progress: Progress | None = None
+    sync_run: SyncRun,
+    source: Source,
+    zones: Zones,
+    *,
+    full: bool,
+    at_once: int,
+    longest_gap: timedelta,
+    progress: Progress | None = None,
 ) -> None:
-    """Bring the sessions of a server up to date; what fails makes the stream failed and the run partial."""
+    """Bring the sessions of a server up to date; what fails makes the stream failed and the run partial.
+
+    ``longest_gap`` is how far apart two listings may be before what happened in between has to be proven to be there.
+    """
     begun = _begin(sync_run.now(), sync_run.traffic.server_date)
     with reading(sync_run.engine) as connection:
         cursor = read_cursor(connection, sync_run.server_id, STREAM)
@@ -81,9 +92,12 @@ def sync_sessions(
         read_owed(sessions, since, is_everything=is_everything, at_once=at_once)
         _ask_for(sessions, sorted({*sessions.unfinished, *abandoned} - sessions.met), at_once)
     except SourceError as error:
-        sessions.close(None, error)
+        sessions.close(None, error, covered_by_none(sessions, begun, longest_gap, error).write)
     else:
-        sessions.close(begun if is_whole else None)
+        if is_whole:
+            sessions.close(begun, note=covered_by(sessions, begun, longest_gap).write)
+        else:
+            sessions.close(None)
         _abandon(sync_run)
 
 

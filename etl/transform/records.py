@@ -145,6 +145,12 @@ class SessionRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
     unread: tuple[tuple[str, str], ...] = ()
 
 
+class HistorySettings(Struct, frozen=True):
+    """How long a server keeps sessions: so many weeks; None = for ever."""
+
+    weeks: int | None
+
+
 class Message(Struct, frozen=True, array_like=True, gc=False):
     """One line of a session's log: ``message_pattern`` has ids, addresses, numbers, paths and dates masked."""
 

@@ -9,14 +9,18 @@ import signal
 import stat
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from etl.config import ServerSettings, load_settings
 from etl.simulator import SimulatedServer
+from etl.warehouse.engine import open_engine
+from etl.warehouse.tables import session_coverage
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run
@@ -82,6 +86,7 @@ def test_check_says_what_is_right(run: Run, simulated: SimulatedServer) -> None:
         ("server lab", "may read repositories"): "ok",
         ("server lab", "may read proxies"): "ok",
         ("server lab", "time zone"): "ok",
+        ("server lab", "history"): "ok",
     }
     assert outcome.json[4]["detail"] == "v8"
 
@@ -120,6 +125,62 @@ def test_check_notices_another_time_zone(run: Run, simulated: SimulatedServer) -
     assert found["result"] == "warning"
     assert found["detail"] == "nextRun implies UTC+01:00 (5 of 5 jobs), as in Europe/Berlin, not America/New_York"
     assert found["what_to_do"] == "correct timezone"
+
+
+def history_in_check(run: Run) -> tuple[str, str, str]:
+    outcome = run("check", "--json")
+    assert outcome.exit_code == 0
+    (found,) = (each for each in outcome.json if each["check"] == "history")
+    return found["result"], found["detail"], found["what_to_do"]
+
+
+@pytest.mark.parametrize(
+    ("weeks", "days_ago", "result", "detail"),
+    [
+        (1, 3, "ok", ""),
+        (
+            1,
+            4,
+            "warning",
+            ", and the last pass that listed them was 4.0 days ago: what goes before the next pass is never known",
+        ),
+        (
+            4,
+            30,
+            "warning",
+            "s, and the last pass that listed them was 30.0 days ago: some may be dropped already",
+        ),
+    ],
+)
+def test_check_says_how_long_sessions_are_kept(
+    run: Run, simulated: SimulatedServer, weeks: int, days_ago: int, result: str, detail: str
+) -> None:
+    assert run("sync").exit_code == 0
+    assert history_in_check(run) == ("ok", "sessions are kept for ever", "")
+    simulated.world.keep_sessions(timedelta(weeks=weeks))
+    with open_engine("sqlite:///vb365.db").connect().execution_options(writes=True) as connection, connection.begin():
+        ended = {"covered_from": None, "covered_to": datetime.now(UTC) - timedelta(days=days_ago)}
+        connection.execute(update(session_coverage).values(ended))
+    what_to_do = "run vb365-etl sync now, or let VB365 keep its session history longer" if result == "warning" else ""
+    assert history_in_check(run) == (result, f"sessions are kept for {weeks} week{detail}", what_to_do)
+
+
+def test_check_holds_the_schedule_against_what_is_kept(run: Run, simulated: SimulatedServer) -> None:
+    simulated.world.keep_sessions(timedelta(weeks=1))
+    with Path("vb365-etl.toml").open("a") as settings:
+        settings.write('[schedule]\nevery = "4d"\n')
+    assert history_in_check(run) == (
+        "warning",
+        "sessions are kept for 1 week, and passes may be 4.0 days apart: what is dropped in between is never known",
+        "run passes more often ([schedule]), or let VB365 keep its session history longer",
+    )
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_check_goes_on_where_it_may_not_know_what_is_kept(run: Run, simulated: SimulatedServer, status: int) -> None:
+    simulated.faults.status("/v8/HistorySettings", status, times=None)
+    unknown = "how long sessions are kept is not told to this account; what passes list tells what is still there"
+    assert history_in_check(run) == ("ok", unknown, "")
 
 
 def test_sync_then_jobs_then_history(run: Run, simulated: SimulatedServer) -> None:

@@ -53,7 +53,7 @@ MEANT: Mapping[str, Mapping[str, str]] = {
 # What the program writes about itself.
 _OWN = {"alembic_version", "data_dictionary"}
 # What a pass that finds nothing new moves: rows of constant number.
-_MOVED_BY_A_PASS = {"server", "sync_cursor", "report_clock", "rejected_document"}
+_MOVED_BY_A_PASS = {"server", "sync_cursor", "session_coverage", "report_clock", "rejected_document"}
 # What says just by whom a document was read last: a newer program may read each of them once more.
 _READ_BY = {"document_digest", "transform_revision", "read_by"}
 # What the pass after an upgrade derives again where the migration said so.

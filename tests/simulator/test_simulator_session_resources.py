@@ -135,6 +135,20 @@ def test_a_filter_that_makes_no_sense_is_refused(client: httpx.Client, query: st
     assert (answer.status_code, answer.json()["errorCode"]) == (400, "ParameterValidationFailure")
 
 
+@pytest.mark.parametrize("version", range(1, 9))
+def test_how_long_sessions_are_kept(server: SimulatedServer, client: httpx.Client, version: int) -> None:
+    href = client.get(f"/v{version}/HistorySettings").json()["_links"]["self"]["href"].lower()
+    assert href.endswith(f"/v{version}/historysettings")
+
+    def told() -> tuple[object, object]:
+        settings = client.get(f"/v{version}/HistorySettings").json()
+        return settings["keepAllsessions"], settings["keeponlyLast"]
+
+    assert told() == ("true" if version == 1 else True, 53)
+    server.world.keep_sessions(timedelta(weeks=4))
+    assert told() == ("false" if version == 1 else False, 4)
+
+
 def test_a_session_that_does_not_exist(server: SimulatedServer, client: httpx.Client) -> None:
     server.world.forget_session("a")
     for path in ("/v8/JobSessions/a", "/v8/JobSessions/a/LogItems"):

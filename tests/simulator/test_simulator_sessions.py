@@ -203,6 +203,20 @@ def test_sessions_are_kept_for_a_time_only() -> None:
     assert list(kept.jobs.values()) == list(all_of_them.jobs.values())
 
 
+def test_how_long_sessions_are_kept_can_be_changed() -> None:
+    world = nightly()
+    for uid, days_ago in (("a", 20), ("b", 10), ("c", 1)):
+        at = START - days_ago * DAY
+        world.add_session(JOB, uid=uid, started_at=at, ended_at=at, status="Success")
+    world.keep_sessions(15 * DAY)
+    assert list(world.session_uids()) == ["b", "c"]
+    world.advance(6 * DAY)
+    assert "b" not in world.sessions
+    world.keep_sessions(None)
+    world.advance(60 * DAY)
+    assert "c" in world.sessions
+
+
 def bounded(meaning: str, **bounds: Any) -> list[str]:
     world = nightly()
     world.bounds_mean = meaning  # type: ignore[assignment]

@@ -13,13 +13,14 @@ from etl.derive.baselines import BASELINE_OF
 from etl.derive.calendar import day_of, status_named
 from etl.derive.days import Carried
 from etl.derive.expected import Announcement
-from etl.derive.horizon import EVER, Span, Zones
+from etl.derive.horizon import Zones
 from etl.derive.job import CONTEXT, JobFacts
 from etl.derive.runs import Streak
 from etl.derive.sessions import ORDER, Attempt, SessionRow
 from etl.load.bulk import batches, is_among
 from etl.load.facts.definitions import changes_of, definitions_of
 from etl.load.sessions import first_start
+from etl.transform.records import STREAM_OF_KIND, Kind
 from etl.warehouse.tables import (
     job,
     job_day,
@@ -61,7 +62,7 @@ def job_facts(
     whole_walk_at = case((job.c.kind == "copy", server.c.copy_jobs_complete_at), else_=server.c.jobs_complete_at)
     observed_at = func.coalesce(job.c.last_seen_at, whole_walk_at).label("observed_at")
     rows = connection.execute(
-        select(job.c.id, job.c.removed_at, observed_at, job.c.last_status, job.c.last_run_at)
+        select(job.c.id, job.c.kind, job.c.removed_at, observed_at, job.c.last_status, job.c.last_run_at)
         .join(server, server.c.id == job.c.server_id)
         .where(is_among(connection, job.c.id, job_ids))
         .order_by(job.c.id)
@@ -71,6 +72,7 @@ def job_facts(
             server_id,
             row.id,
             begin,
+            row.kind,
             row.removed_at,
             row.observed_at,
             row.last_run_at if status_named(row.last_status).status_group == "Running" else None,
@@ -109,15 +111,15 @@ def read_what_came_before(connection: Connection, jobs: Sequence[JobFacts], begi
         each.durations = durations[each.job_id]
 
 
-def observations(connection: Connection, server_id: int, stream: str, since: datetime) -> list[datetime]:
-    """List when a stream was read from end to end, in order, from some days before ``since`` on."""
+def observations(connection: Connection, server_id: int, kind: Kind, since: datetime) -> list[datetime]:
+    """List when the jobs of a kind were read from end to end, in order, from some days before ``since`` on."""
     whole = (
         select(sync_run_stream.c.complete_from)
         .join(sync_run, sync_run.c.id == sync_run_stream.c.sync_run_id)
         .where(
             sync_run.c.server_id == server_id,
             sync_run.c.started_at >= since - _SOME_DAYS,
-            sync_run_stream.c.stream == stream,
+            sync_run_stream.c.stream == STREAM_OF_KIND[kind],
             sync_run_stream.c.complete_from.is_not(None),
         )
     )
@@ -250,25 +252,12 @@ def _durations(
     return found
 
 
-def sessions_known(connection: Connection, server_id: int) -> list[Span]:
-    """List the spans of time of whose starts every session is known: one, up to the last whole listing."""
-    complete_to = sync_run_stream.c.complete_to
-    covered_to = _last_of_sessions(connection, server_id, complete_to, complete_to.is_not(None))
-    return [] if covered_to is None else [Span(EVER, covered_to)]
-
-
 def is_reading_sessions(connection: Connection, server_id: int) -> bool:
     """Tell whether the last listing of the sessions did not fail."""
-    return bool(_last_of_sessions(connection, server_id, sync_run_stream.c.status) != "failed")
-
-
-def _last_of_sessions(
-    connection: Connection, server_id: int, what: ColumnElement[Any], *conditions: ColumnElement[bool]
-) -> Any:
     of_server = (sync_run.c.server_id == server_id, sync_run_stream.c.stream == "sessions")
-    listings = select(what).join(sync_run, sync_run.c.id == sync_run_stream.c.sync_run_id)
+    listings = select(sync_run_stream.c.status).join(sync_run, sync_run.c.id == sync_run_stream.c.sync_run_id)
     latest = (sync_run.c.started_at.desc(), sync_run.c.id.desc())
-    return connection.scalar(listings.where(*of_server, *conditions).order_by(*latest).limit(1))
+    return connection.scalar(listings.where(*of_server).order_by(*latest).limit(1)) != "failed"
 
 
 def first_data(connection: Connection, server_id: int) -> datetime | None:

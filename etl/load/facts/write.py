@@ -5,7 +5,7 @@ Facts are derived again for a stretch of time and held against what is stored; o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,13 +18,22 @@ from etl.derive.horizon import Horizon
 from etl.derive.job import COLUMNS, JobFacts, JobRows, Row, derive_job, needed_since
 from etl.load.bulk import batches, is_among, replace_tuples, update_tuples
 from etl.load.facts.read import job_facts, observations, read_what_came_before
+from etl.transform.records import Kind
 from etl.warehouse.tables import expected_run, job_day, job_run, job_session, session_baseline, session_hour
 
 
 def derive_jobs(
-    connection: Connection, server_id: int, job_ids: Sequence[int], since: datetime, horizon: Horizon
+    connection: Connection,
+    server_id: int,
+    job_ids: Sequence[int],
+    since: datetime,
+    horizons: Mapping[Kind, Horizon],
 ) -> None:
-    """Derive again what follows from some jobs from an instant on, and write what differs."""
+    """Derive again what follows from some jobs from an instant on, by what is seen of their kind; write what differs.
+
+    The horizons of the kinds differ in what was listed when, not in the rules.
+    """
+    horizon = horizons["backup"]
     zone = horizon.zones.reporting
     begin = day_bounds(zone, day_of(since - REACH, zone)).starts_at
     oldest: dict[int, datetime] = {}
@@ -33,12 +42,15 @@ def derive_jobs(
         needed = {each.job_id: needed_since(each, horizon, oldest.get(each.job_id)) for each in facts}
         if ready := [each for each in facts if needed[each.job_id] >= begin]:
             read_what_came_before(connection, ready, begin)
-            _replace(connection, ready, [derive_job(each, horizon) for each in ready], begin, horizon)
+            derived = [derive_job(each, horizons[each.kind]) for each in ready]
+            _replace(connection, ready, derived, begin, horizon)
         earlier = {each.job_id: each.oldest_start for each in facts if needed[each.job_id] < begin}
         if earlier:  # what began before the first day has changed
             begin = day_bounds(zone, day_of(min(needed[each] for each in earlier), zone)).starts_at
-            seen = observations(connection, server_id, "jobs", begin - horizon.longest_gap)
-            horizon = replace(horizon, observed=seen)
+            horizons = {
+                kind: replace(each, observed=observations(connection, server_id, kind, begin - each.longest_gap))
+                for kind, each in horizons.items()
+            }
         job_ids, oldest = list(earlier), earlier
 
 

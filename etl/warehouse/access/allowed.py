@@ -12,7 +12,7 @@ from etl.warehouse.views import VIEWS
 _DIMENSIONS = ("calendar", "data_dictionary", "hour_of_week", "report_clock", "run_status")
 _SOURCES = ("organization", "proxy", "proxy_pool", "repository", "server", "sync_run", "sync_run_stream")
 _FACTS = ("expected_run", "job_day", "job_run", "repository_day")
-_SESSIONS = ("job_session", "session_baseline", "session_hour", "session_message")
+_SESSIONS = ("job_session", "session_baseline", "session_coverage", "session_hour", "session_message")
 _HISTORY = (
     "backup_window",
     "backup_window_hour",

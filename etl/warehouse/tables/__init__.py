@@ -21,7 +21,7 @@ from etl.warehouse.tables.jobs import (
 from etl.warehouse.tables.ledger import bi_reader, rejected_document, sync_cursor, sync_run, sync_run_stream
 from etl.warehouse.tables.schedules import backup_window, backup_window_hour, schedule
 from etl.warehouse.tables.schema import metadata
-from etl.warehouse.tables.sessions import job_session, session_message
+from etl.warehouse.tables.sessions import job_session, session_coverage, session_message
 from etl.warehouse.tables.sources import dimension_change, organization, proxy, proxy_pool, repository, server
 
 __all__ = ["metadata"]
@@ -30,5 +30,5 @@ __all__ += ["calendar", "data_dictionary", "hour_of_week", "report_clock", "run_
 __all__ += ["job", "job_change", "job_extra", "job_link", "job_status", "job_version", "volatile_field"]
 __all__ += ["bi_reader", "rejected_document", "sync_cursor", "sync_run", "sync_run_stream"]
 __all__ += ["backup_window", "backup_window_hour", "schedule"]
-__all__ += ["job_session", "session_message"]
+__all__ += ["job_session", "session_coverage", "session_message"]
 __all__ += ["dimension_change", "organization", "proxy", "proxy_pool", "repository", "server"]

@@ -1,6 +1,15 @@
 """Run attempts and what they logged."""
 
-from sqlalchemy import BigInteger, Date, ForeignKeyConstraint, Index, Integer, SmallInteger, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Date,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    SmallInteger,
+    UniqueConstraint,
+)
 
 from etl.warehouse.tables.schema import KEY, column, define, flag, instant, key, reference
 from etl.warehouse.types import local_time, long_text, word
@@ -59,6 +68,18 @@ job_session = define(
     Index(None, "repository_id", "day"),  # how much goes to each repository?
     Index(None, "server_id", "ended_at"),  # what still runs
     Index("ix_job_session_log_due", "server_id", "log_due"),  # whose log is to be read next
+)
+
+session_coverage = define(
+    "session_coverage",
+    "One row per span of time of which the run attempts of all jobs of a kind are known",
+    key(),
+    reference("server_id", "server", "The server they ran on"),
+    column("job_kind", word(16), "Kind of the jobs: backup or copy", nullable=False),
+    instant("covered_from", "All that started from here on is known; NULL = whatever started before the end"),
+    instant("covered_to", "All that started before here is known", nullable=False),
+    CheckConstraint("covered_from IS NULL OR covered_from <= covered_to", name="order"),
+    UniqueConstraint("server_id", "job_kind", "covered_to"),
 )
 
 session_message = define(

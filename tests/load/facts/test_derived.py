@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from etl.config.settings import ReportingSettings, ScheduleSettings
-from etl.derive.horizon import Horizon
 from etl.load.facts.write import derive_jobs
 from etl.simulator import SimulatedServer, World
 from etl.warehouse.tables import job, job_day, job_run, job_session
@@ -152,9 +151,9 @@ def test_a_job_that_comes_back_after_months_does_not_have_its_neighbours_derived
     gone, *_ = (world.add_job(is_enabled=True, **nightly) for _ in range(3))
     derived: list[tuple[int, timedelta]] = []
 
-    def derive(connection: Any, server_id: int, job_ids: Sequence[int], since: datetime, horizon: Horizon) -> None:
-        derived.append((len(job_ids), horizon.as_of - since))
-        derive_jobs(connection, server_id, job_ids, since, horizon)
+    def derive(connection: Any, server_id: int, job_ids: Sequence[int], since: datetime, horizons: Any) -> None:
+        derived.append((len(job_ids), horizons["backup"].as_of - since))
+        derive_jobs(connection, server_id, job_ids, since, horizons)
 
     with SimulatedServer(world, clock="simulated") as server:
         settings = settings_for(server.url, streams=ALL)
