@@ -45,6 +45,7 @@ def read_owed(sessions: SessionReading, since: datetime | None, *, is_everything
             owed |= {("backup", uid) for uid in moved_jobs(connection, sync_run.server_id, "backup", since)}
     if owed:
         _write(sessions, owed, since)  # so that nothing of it is lost where this run fails
+    sessions.new_since = None  # nobody may have seen these before
     left = {each for each in owed if each[0] not in kinds}
     for kind in kinds:
         left |= _read_all(sessions, kind, [uid for of_kind, uid in owed if of_kind == kind], at_once)

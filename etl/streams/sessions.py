@@ -19,6 +19,7 @@ from etl.errors import BadResponse, IncompleteList, NotFound, SourceError, is_mi
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
 from etl.load.cursors import read_cursor, write_cursor
+from etl.load.rejections import dismissed_documents, resolve_gone_sessions
 from etl.load.sessions import (
     copy_uids,
     forget_sessions,
@@ -31,7 +32,7 @@ from etl.load.sessions import (
 from etl.run import SyncRun
 from etl.streams.job_sessions import find_owners, known_since, read_owed
 from etl.streams.reading import WITNESSES, Progress, confirm_removed, until_whole
-from etl.streams.session_reading import STREAM, SessionReading, Source, fetch_of_job, resolve
+from etl.streams.session_reading import STREAM, SessionReading, Source, fetch_of_job
 from etl.warehouse.engine import reading
 
 # Clocks differ, and a server may list a session a while after it began: so much is read again each time.
@@ -62,7 +63,9 @@ def sync_sessions(
             progress=progress,
             unfinished=unfinished_sessions(connection, sync_run.server_id, VERSIONS[source.version].kinds),
             copy_uids=copy_uids(connection, sync_run.server_id) if _hides_kinds(source) else (),
+            dismissed=dismissed_documents(connection, sync_run.server_id, STREAM),
         )
+    sessions.new_since = _new_since(sessions, cursor)
     since, is_whole, is_everything = known_since(sessions, cursor), True, False
     try:
         try:
@@ -83,7 +86,9 @@ def sync_sessions(
 
 def ask_for_sessions(sync_run: SyncRun, source: Source, zones: Zones, uids: Sequence[str], *, at_once: int) -> None:
     """Ask for sessions by id; what fails makes the stream failed and the run partial."""
-    sessions = SessionReading(stream=STREAM, sync_run=sync_run, source=source, zones=zones)
+    with reading(sync_run.engine) as connection:
+        dismissed = dismissed_documents(connection, sync_run.server_id, STREAM)
+    sessions = SessionReading(stream=STREAM, sync_run=sync_run, source=source, zones=zones, dismissed=dismissed)
     try:
         _ask_for(sessions, uids, at_once)
         find_owners(sessions, at_once=at_once)
@@ -96,6 +101,15 @@ def ask_for_sessions(sync_run: SyncRun, source: Source, zones: Zones, uids: Sequ
 def _begin(now: datetime, server_date: datetime | None) -> datetime:
     """Return the instant up to which a listing that begins now will know all sessions, by the slower of the clocks."""
     return server_date if server_date and timedelta() < now - server_date < _WORST_CLOCK else now
+
+
+def _new_since(sessions: SessionReading, cursor: dict[str, Any] | None) -> datetime | None:
+    """Return the instant before which no session began that is new: whole listings have shown all of them."""
+    has_bounds = VERSIONS[sessions.source.version].session_bounds != "none"
+    text = (cursor or {}).get("begun" if has_bounds else "whole_at")
+    if text is None:
+        return None
+    return min([datetime.fromisoformat(text), *sessions.unfinished.values()]) - _OVERLAP
 
 
 def _read_by_time(sessions: SessionReading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool) -> bool:
@@ -115,7 +129,7 @@ def _read_by_time(sessions: SessionReading, begun: datetime, cursor: dict[str, A
         cursor = {"back_to": oldest}
     else:
         # Right whether the bound means the end of a session or, as the vendor's text says, its creation.
-        _read_list(sessions, min([datetime.fromisoformat(cursor["begun"]), *sessions.unfinished.values()]) - _OVERLAP)
+        _read_list(sessions, _new_since(sessions, cursor))
     cursor = {**cursor, "begun": begun}
     sessions.save(cursor)
     while (back_to := cursor.get("back_to")) is not None:
@@ -256,4 +270,4 @@ def _has_witness(sessions: SessionReading, answered: Sequence[str], missing: Col
 
 def _forget(sync_run: SyncRun, uids: Sequence[str], connection: Connection) -> None:
     forget_sessions(connection, sync_run.server_id, uids, sync_run.observed_at)
-    resolve(connection, sync_run, set(uids))
+    resolve_gone_sessions(connection, sync_run.server_id, set(uids), sync_run.observed_at)
