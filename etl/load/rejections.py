@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection, Engine, Select, func, or_, select, update
 
 from etl.derive.horizon import EVER
 from etl.derive.rejected import RejectedSession, Resolution
+from etl.errors import UsageError
 from etl.load.bulk import batches, find_rows, insert_rows, update_rows, update_where
 from etl.transform.records import Rejection
+from etl.warehouse.engine import writing
+from etl.warehouse.locks import retry_on_contention
 from etl.warehouse.tables import rejected_document as table
 
 _SESSIONS = "sessions"
@@ -131,6 +134,20 @@ def resolve_rejections(connection: Connection, ids: Collection[int], at: datetim
     """Note what became of rejected documents."""
     values = {"resolved_at": at, "resolved_as": resolved_as}
     update_where(connection, table, table.c.id, sorted(ids), values)
+
+
+def dismiss_rejection(engine: Engine, rejection_id: int, because: str, at: datetime) -> None:
+    """Close an open rejection by hand, and keep why; it stays unknown what the document said. Raises UsageError."""
+    if not because.strip():
+        raise UsageError("say why it can never be read", where="--reason")
+    values = {"resolved_at": at, "resolved_as": "dismissed", "dismissed_because": because.strip()}
+    still_open = (table.c.id == rejection_id, table.c.resolved_at.is_(None))
+
+    def dismiss() -> None:
+        with writing(engine) as connection:
+            connection.execute(update(table).where(*still_open).values(values))
+
+    retry_on_contention(dismiss)
 
 
 def resolve_loaded_sessions(
