@@ -29,6 +29,9 @@ _KNOWN = tuple(table.c[name] for name in ("id", "document_uid", "document", "occ
 _STANDS = or_(table.c.resolved_as.is_(None), table.c.resolved_as != "loaded")
 
 
+Bounds = tuple[datetime | None, datetime | None]
+
+
 @dataclass(frozen=True, slots=True)
 class OpenRejection:
     """A rejection that still stands."""
@@ -85,7 +88,7 @@ def store_rejections(
     api_version: int,
     *,
     is_from_file: bool,
-    listed: tuple[datetime | None, datetime | None] = (None, None),
+    listed: Bounds = (None, None),
 ) -> list[RejectedSession]:
     """Store rejected documents of one stream: a known one is replaced in place, counted, and open again.
 
@@ -103,9 +106,12 @@ def store_rejections(
         }
         read_by = {"api_version": f"v{api_version}", "is_from_file": int(is_from_file), "last_seen_at": observed_at}
         first = {"server_id": server_id, "stream": stream, "first_seen_at": observed_at, "occurrences": 1}
-        first |= {"listed_from": listed[0], "listed_to": listed[1]}
         changed = [{**read_by, **_again(before, latest[uid])} for uid, before in known.items()]
-        new = [{**read_by, **first, "document_uid": uid, **_sent(latest[uid])} for uid in batch if uid not in known]
+        new = [
+            {**read_by, **first, "document_uid": uid, **_sent(latest[uid]), **_listed(latest[uid], listed)}
+            for uid in batch
+            if uid not in known
+        ]
         update_rows(connection, table, changed)
         insert_rows(connection, table, new)
         if stream == _SESSIONS:
@@ -119,6 +125,10 @@ def store_rejections(
 def _sent(item: Rejection) -> dict[str, Any]:
     columns = ("reason", "json_path", "document", *_WHOSE)
     return {**{name: getattr(item, name) for name in columns}, **dict.fromkeys(_RESOLVED)}
+
+
+def _listed(item: Rejection, bounds: Bounds) -> dict[str, Any]:
+    return dict(zip(("listed_from", "listed_to"), bounds if item.started_at is None else (None, None), strict=True))
 
 
 def _again(before: Mapping[str, Any], item: Rejection) -> dict[str, Any]:

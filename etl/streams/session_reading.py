@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
@@ -14,6 +15,7 @@ from sqlalchemy import Connection
 from etl.derive.horizon import Zones
 from etl.errors import IncompleteList, SourceError
 from etl.extract.versions import VERSIONS
+from etl.load.asked import note_all_asked
 from etl.load.bulk import batches
 from etl.load.cursors import write_cursor
 from etl.load.dimensions import write_unknown_statuses
@@ -60,7 +62,8 @@ class SessionReading(Reading):
 
     ``unfinished`` are the sessions that ran when they were last seen (uid -> start), ``met`` those of them that came
     again. ``copy_uids`` are the copy jobs, where sessions do not tell the kind of their job. ``ownerless`` are sessions
-    that do not tell their job and are not known; they may be found below it. ``new_since``: what began before, earlier
+    that do not tell their job and are not known; they may be found below it. ``shows_waiting``: the
+    lists that were read show what waits to run, too. ``new_since``: what began before, earlier
     runs have seen (None: nobody knows); ``lower`` is the lower bound of the listing that is being read.
     """
 
@@ -75,6 +78,7 @@ class SessionReading(Reading):
     met: set[str] = field(default_factory=set)
     copy_uids: Collection[str] = ()
     ownerless: dict[str, Rejection] = field(default_factory=dict)
+    shows_waiting: bool = False
     new_since: datetime | None = None
     lower: datetime | None = None
 
@@ -201,6 +205,8 @@ class SessionReading(Reading):
 
         def finish(connection: Connection) -> StreamResult:
             write_unknown_statuses(connection, statuses)
+            if begun and self.shows_waiting:
+                note_all_asked(connection, self.sync_run.server_id, begun, self.sync_run.observed_at)
             return self.result(
                 seen=self.seen,
                 complete_from=begun and min(first_start(connection, self.sync_run.server_id) or begun, begun),
@@ -210,6 +216,27 @@ class SessionReading(Reading):
             )
 
         self.sync_run.finish(finish)
+        self.log_what_is_new(self.sync_run.server_name)
+
+    def close_again(self, before: StreamResult, write: Callable[[Connection], None]) -> None:
+        """Write more of the stream after its row was written, together with what this reading adds to that row."""
+        more = self.result(seen=self.seen, counts=self.counts)
+        names = ("seen", "added", "changed", "unchanged", "rejected")
+        amended = dataclasses.replace(
+            before,
+            status=more.status if before.status == "succeeded" else before.status,
+            error_kind=before.error_kind or more.error_kind,
+            error_message=before.error_message or more.error_message,
+            **{name: getattr(before, name) + getattr(more, name) for name in names},
+        )
+        statuses = {word for path, word in self.unknown_words if path == "$.status"}
+
+        def finish(connection: Connection) -> StreamResult:
+            write_unknown_statuses(connection, statuses)
+            write(connection)
+            return amended
+
+        self.sync_run.amend(finish)
         self.log_what_is_new(self.sync_run.server_name)
 
     def save(self, cursor: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from etl.derive.horizon import Zones
 from etl.errors import BadResponse, IncompleteList, NotFound, SourceError, is_missing
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
+from etl.load.asked import note_all_asked, read_asked
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.rejections import dismissed_documents, resolve_gone_sessions
 from etl.load.sessions import (
@@ -65,6 +66,9 @@ def sync_sessions(
             copy_uids=copy_uids(connection, sync_run.server_id) if _hides_kinds(source) else (),
             dismissed=dismissed_documents(connection, sync_run.server_id, STREAM),
         )
+        is_first = read_asked(connection, sync_run.server_id).to is None
+    if is_first:  # a first load may be killed, and what is due later is to be asked for by the run that goes on
+        sync_run.write(lambda connection: note_all_asked(connection, sync_run.server_id, begun, sync_run.observed_at))
     sessions.new_since = _new_since(sessions, cursor)
     since, is_whole, is_everything = known_since(sessions, cursor), True, False
     try:
@@ -76,6 +80,7 @@ def sync_sessions(
         except IncompleteList as shortage:
             is_whole = False
             sessions.note_problem(shortage)
+        sessions.shows_waiting |= is_everything
         read_owed(sessions, since, is_everything=is_everything, at_once=at_once)
         _ask_for(sessions, sorted(sessions.unfinished.keys() - sessions.met), at_once)
     except SourceError as error:
@@ -160,7 +165,7 @@ def _read_running(sessions: SessionReading, begun: datetime) -> None:
     """Read what still runs: a bound that means the end of a session hides it."""
     if VERSIONS[sessions.source.version].has_status_filter:
         sessions.read_list(status="Running")
-        _read_queued(sessions)
+        sessions.shows_waiting = _read_queued(sessions)
         return
     with reading(sessions.sync_run.engine) as connection:
         running = running_jobs(connection, sessions.sync_run.server_id, begun - _SHORT_RUN)
@@ -172,13 +177,16 @@ def _read_running(sessions: SessionReading, begun: datetime) -> None:
                 raise
 
 
-def _read_queued(sessions: SessionReading) -> None:
-    """Read what waits to run. The published words of the filter lack it: a server that refuses it is asked in a day."""
+def _read_queued(sessions: SessionReading) -> bool:
+    """Read what waits to run, if the server lets us: return whether it did.
+
+    The published words of the filter lack it: a server that refuses it is asked in a day.
+    """
     sync_run = sessions.sync_run
     with reading(sync_run.engine) as connection:
         refused_until = (read_cursor(connection, sync_run.server_id, _QUEUED) or {}).get("refused_until")
     if refused_until is not None and sync_run.now() < datetime.fromisoformat(refused_until):
-        return
+        return False
     try:
         sessions.read_list(status="Queued")
     except BadResponse as error:
@@ -187,6 +195,8 @@ def _read_queued(sessions: SessionReading) -> None:
         refused = {"refused_until": sync_run.now() + _ASK_AGAIN}
         at = sync_run.observed_at
         sync_run.write(lambda connection: write_cursor(connection, sync_run.server_id, _QUEUED, refused, at))
+        return False
+    return True
 
 
 def _read_by_jobs(

@@ -186,6 +186,6 @@ def _note_up_to_where_nothing_is_to_be_asked(connection: sa.Connection) -> None:
     done = set(connection.scalars(sa.select(_CURSOR.c.server_id).where(_CURSOR.c.stream == _ASKED)))
     for server_id, known_to in connection.execute(last).all():
         if server_id not in done:
-            value = orjson.dumps({"to": known_to, "jobs": {}}).decode()
+            value = orjson.dumps({"to": known_to}).decode()
             row = {"server_id": server_id, "stream": _ASKED, "value": value, "updated_at": known_to}
             connection.execute(sa.insert(_CURSOR).values(**row))

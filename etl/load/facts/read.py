@@ -18,6 +18,7 @@ from etl.derive.job import CONTEXT, JobFacts
 from etl.derive.rejected import RejectedSession, RejectedStarts
 from etl.derive.runs import Streak
 from etl.derive.sessions import ORDER, Attempt, SessionRow
+from etl.load.asked import read_asked
 from etl.load.bulk import batches, is_among
 from etl.load.facts.definitions import changes_of, definitions_of
 from etl.load.rejections import rejected_sessions
@@ -69,6 +70,7 @@ def job_facts(
         .where(is_among(connection, job.c.id, job_ids))
         .order_by(job.c.id)
     ).all()
+    asked = read_asked(connection, server_id)
     facts = {
         row.id: JobFacts(
             server_id,
@@ -77,6 +79,7 @@ def job_facts(
             row.removed_at,
             row.observed_at,
             row.last_run_at if status_named(row.last_status).status_group == "Running" else None,
+            asked_to=asked.of(row.kind, row.job_uid),
         )
         for row in rows
     }
