@@ -27,6 +27,7 @@ from etl.run import SyncResult, open_sync_run
 from etl.streams import sessions
 from etl.streams.facts import derive, ensure_dimensions, longest_gap, rebuild
 from etl.streams.infrastructure import sync_infrastructure
+from etl.streams.job_sessions import ask_before_missed
 from etl.streams.jobs import ask_for_rejected_jobs, sync_jobs, sync_one_job
 from etl.streams.messages import sync_messages
 from etl.streams.reading import Progress
@@ -112,6 +113,8 @@ def sync(
             _log_unserved(client.api_version, server)
         if "sessions" in server.streams:
             derive(sync_run, zones, settings, progress)
+            if ask_before_missed(sync_run, client, zones, at_once=at_once):
+                derive(sync_run, zones, settings, progress)
         if not sync_run.streams:
             raise nothing_to_read(client.api_version, server.streams, where=f"server {server.name}")
     return sync_run.result(client.version)

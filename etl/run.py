@@ -129,6 +129,21 @@ class SyncRun:
 
         self.streams.append(self.write(change))
 
+    def result_of(self, stream: str) -> StreamResult | None:
+        """Return what was noted of a stream that is read to its end."""
+        return next((each for each in self.streams if each.stream == stream), None)
+
+    def amend(self, load: Callable[[Connection], StreamResult]) -> None:
+        """Write more of a stream that was read to its end, together with its result as it is now."""
+
+        def change(connection: Connection) -> StreamResult:
+            result = load(connection)
+            ledger.amend_stream(connection, self.row, result)
+            return result
+
+        amended = self.write(change)
+        self.streams = [amended if each.stream == amended.stream else each for each in self.streams]
+
     def fail(self, stream: str, error: Vb365EtlError, *, seen: int = 0, added: int = 0) -> None:
         """Note that a stream could not be read, and what was loaded of it before."""
         result = StreamResult(stream, "failed", seen=seen, added=added, error_kind=error.kind, error_message=str(error))

@@ -396,7 +396,14 @@ def test_a_document_that_cannot_be_read_waits_until_it_can(database: Database) -
         "first_seen_at",
         "last_seen_at",
         "occurrences",
+        "job_kind",
+        "job_uid",
+        "started_at",
+        "listed_from",
+        "listed_to",
         "resolved_at",
+        "resolved_as",
+        "dismissed_because",
         "server_name",
     ]
     assert (listed["document_uid"], listed["json_path"], listed["api_version"], listed["resolved_at"]) == (

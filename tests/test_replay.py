@@ -190,7 +190,14 @@ def test_the_seed_as_printed_is_rejected_until_it_is_mended(database: Database, 
         "first_seen_at": NOW,
         "last_seen_at": NOW,
         "occurrences": 1,
+        "job_kind": None,
+        "job_uid": None,
+        "started_at": None,
+        "listed_from": None,
+        "listed_to": None,
         "resolved_at": None,
+        "resolved_as": None,
+        "dismissed_because": None,
     }
     assert desk.rows(job.c.id) == []
 

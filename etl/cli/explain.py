@@ -92,6 +92,8 @@ def _lines(each: Explained, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
     before, after = row["observed_before"], row["observed_after"]
     seen = f"last before it {_shown(before, zone) if before else 'never'}"
     yield "observed", f"{seen}, first after it {_shown(after, zone) if after else 'not yet'}"
+    if row["rejected"]:
+        yield "rejected", _rejected(row["rejected"], zone)
 
 
 def _run(run: dict[str, Any], zone: ZoneInfo) -> str:
@@ -100,6 +102,20 @@ def _run(run: dict[str, Any], zone: ZoneInfo) -> str:
     attempts = f", {run['attempts']} attempts" if run["attempts"] > 1 else ""
     until = _shown(ended_at, zone) if ended_at and not run["is_open"] else "now"
     return f"{_shown(run['first_started_at'], zone)} to {until}, {status}{attempts}"
+
+
+def _rejected(session: dict[str, Any], zone: ZoneInfo) -> str:
+    """Say which session may be its run, though it could not be read, and what can be done about that."""
+    began, ended = session["started_from"], _shown(session["started_to"], zone)
+    since = f"started between {_shown(began, zone)} and {ended}" if began else f"started before {ended}"
+    when = f"started {ended}" if session["is_start_known"] else since
+    whose = "" if session["job_uid"] else ", of a job that cannot be told"
+    known_as = {
+        None: "it is asked for again by: vb365-etl rejected retry",
+        "gone": "the server has it no more",
+        "dismissed": "it was dismissed",
+    }
+    return f"session {session['document_uid']}, {when}{whose}; {known_as[session['resolved_as']]}"
 
 
 def _shown(at: datetime, zone: ZoneInfo) -> str:

@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from etl.derive.calendar import ABANDONED, LENIENT_GROUPS, WEEKDAYS, day_of, is_known
 from etl.derive.definitions import Definition
-from etl.derive.horizon import Horizon, Span
+from etl.derive.horizon import EVER_AFTER, Horizon, Span
+from etl.derive.rejected import RejectedSession, RejectedStarts
 from etl.derive.runs import Run
 from etl.derive.timetable import is_allowed_at, is_planned, starts
 
@@ -28,6 +29,10 @@ OPEN_OUTCOMES: tuple[Outcome, ...] = ("pending", "running")
 """The outcomes that time alone changes; all others change only where the facts do."""
 NOT_SIMPLY_MET: tuple[Outcome, ...] = ("met_late", "failed", "missed", "running", "overlapped", "not_observed")
 """The outcomes that somebody may have to look at: the job should have run, and is not known to have done so in time."""
+
+UNASKED = "No run is known; the job's own sessions are to be read before it is called missed."
+"""Why a start is pending that would be missed."""
+_REJECTED = "A session that could not be read may be its run"
 
 EARLY = timedelta(seconds=60)
 LONGEST_GRACE = timedelta(hours=2)
@@ -62,12 +67,16 @@ class StartFacts(NamedTuple):
     """What is known of one job, in any order: more than a range in question needs does no harm.
 
     Needed for [begin, end) are the versions from begin on, the announcements of [begin, end + REACH) and the runs that
-    started from 60 s before begin until end + REACH, with the run before them.
+    started from 60 s before begin until end + REACH, with the run before them. ``rejected`` are the sessions that may
+    be others of its runs. Up to ``asked_to`` the job's own sessions are known, those too that waited to run: a start
+    is called missed only when its time was over by then.
     """
 
     versions: Iterable[Seen] = ()
     announced: Iterable[Announcement] = ()
     runs: Iterable[Run] = ()
+    rejected: RejectedStarts = RejectedStarts()
+    asked_to: datetime = EVER_AFTER
 
 
 class ExpectedRun(Struct, frozen=True, gc=False):
@@ -89,7 +98,8 @@ class Judgement(NamedTuple):
     """One expected start with what came of it, and all that the verdict was made from.
 
     ``runs`` are the one before it and those that started in its time; ``covered`` is the span around it (else the last
-    one) of which all sessions are known, ``observed_before`` and ``observed_after`` are the listings around it.
+    one) of which all sessions are known, ``observed_before`` and ``observed_after`` are the listings around it,
+    ``rejected`` is a session that may be its run.
     """
 
     row: ExpectedRun
@@ -100,6 +110,7 @@ class Judgement(NamedTuple):
     covered: Span | None
     observed_before: datetime | None
     observed_after: datetime | None
+    rejected: RejectedSession | None
 
 
 class _Promise(Struct, frozen=True, gc=False):
@@ -152,6 +163,7 @@ def judgements(facts: StartFacts, horizon: Horizon, begin: datetime, end: dateti
                 next(iter([*around, *horizon.sessions_known[-1:]]), None),
                 horizon.observed[place - 1] if place else None,
                 next(iter(horizon.observed[place:]), None),
+                facts.rejected.between(promise.at - EARLY, promise.at + promise.grace),
             )
         )
     return found
@@ -168,7 +180,7 @@ def _judged(
     if zone is None:
         verdicts = [_unjudged(each, presence[each.version.definition.id]) for each in promises]
     else:
-        verdicts = _verdicts(promises, sorted(facts.runs, key=_ORDER), presence, horizon)
+        verdicts = _verdicts(promises, facts, presence, horizon)
     known_before = frozenset(announced)
     for promise, verdict in zip(promises, verdicts, strict=True):
         if promise.at < end:
@@ -187,6 +199,11 @@ def _judged(
                     "next_run" if promise.at in known_before else "schedule",
                 ),
             )
+
+
+def is_in_question(start: ExpectedRun) -> bool:
+    """Tell whether more sessions than are known may be a start's run: one that was rejected, or one that waited."""
+    return start.reason is not None and start.reason.startswith((_REJECTED, UNASKED))
 
 
 # What is expected ----------------------------------------------------------------------------------------------
@@ -257,6 +274,8 @@ _NO_ZONE = _Verdict("not_observed", "The server's time zone is not set.")
 _NOT_WALKED = _Verdict("not_observed", "Not all sessions of that time are known.")
 _UNCERTAIN = _Verdict("not_observed", "The definition changed before the next observation, maybe before this start.")
 _GONE = _Verdict("not_observed", "The job was gone at the next observation.")
+_UNASKED = _Verdict("pending", UNASKED)
+_NEVER_ASKED = _Verdict("not_observed", "The job was gone before its own sessions could be read.")
 
 
 def _unjudged(promise: _Promise, presence: _Presence) -> _Verdict:
@@ -264,21 +283,26 @@ def _unjudged(promise: _Promise, presence: _Presence) -> _Verdict:
 
 
 def _verdicts(
-    promises: Sequence[_Promise], runs: Sequence[Run], presence: Mapping[int, _Presence], horizon: Horizon
+    promises: Sequence[_Promise], facts: StartFacts, presence: Mapping[int, _Presence], horizon: Horizon
 ) -> list[_Verdict]:
+    runs = sorted(facts.runs, key=_ORDER)
     run_of = _matches([each for each in promises if each.ruled_out is None], runs)
     began = [run.first_started_at for run in runs]
     verdicts = []
     for promise in promises:
+        run = run_of.get(promise.at)
         if promise.ruled_out is not None:
             verdicts.append(_Verdict(*promise.ruled_out))
-        elif (run := run_of.get(promise.at)) is not None:
+        elif rejected := _rejected_before(promise, run, facts.rejected):
+            verdicts.append(_rejected(rejected))
+        elif run is not None:
             verdicts.append(_of_run(promise, run, horizon.late_after))
         else:
             before = bisect_left(began, promise.at - EARLY)
             previous = runs[before - 1] if before else None
             seen = presence[promise.version.definition.id]
-            verdicts.append(_without_run(promise, previous, seen, horizon))
+            verdict = _without_run(promise, previous, seen, horizon)
+            verdicts.append(_missed_or_not(promise, seen, facts) if verdict is None else verdict)
     return verdicts
 
 
@@ -318,7 +342,18 @@ def _of_run(promise: _Promise, run: Run, late_after: timedelta) -> _Verdict:
     return _Verdict(outcome, reason, run.first_session_id or None, lateness)
 
 
-def _without_run(promise: _Promise, previous: Run | None, presence: _Presence, horizon: Horizon) -> _Verdict:
+def _rejected_before(promise: _Promise, run: Run | None, rejected: RejectedStarts) -> RejectedSession | None:
+    """Return the rejected session that surely met a start, before any other run did; a run's retry speaks for it."""
+    found = rejected.certain_between(promise.at - EARLY, run.first_started_at if run else promise.at + promise.grace)
+    return None if found is None or (run is not None and run.chain_uid == found.document_uid) else found
+
+
+def _rejected(session: RejectedSession) -> _Verdict:
+    return _Verdict("not_observed", f"{_REJECTED}: {session.document_uid}.")
+
+
+def _without_run(promise: _Promise, previous: Run | None, presence: _Presence, horizon: Horizon) -> _Verdict | None:
+    """Say what came of a start that no run met; None: all of that time is known."""
     known = horizon.sessions_known
     if previous is not None and _was_running(previous, promise.at, known):
         return _Verdict("overlapped", f"The run of {previous.first_started_at:%Y-%m-%d %H:%M} UTC was not over.")
@@ -333,6 +368,15 @@ def _without_run(promise: _Promise, previous: Run | None, presence: _Presence, h
         return _GONE
     if promise.version.definition.valid_to is not None and promise.at >= promise.version.to:
         return _UNCERTAIN
+    return None
+
+
+def _missed_or_not(promise: _Promise, presence: _Presence, facts: StartFacts) -> _Verdict:
+    until = promise.at + promise.grace
+    if rejected := facts.rejected.between(promise.at - EARLY, until):
+        return _rejected(rejected)
+    if until > facts.asked_to:
+        return _UNASKED if presence.is_present else _NEVER_ASKED
     return _Verdict("missed", f"No run started within {in_words(promise.grace)}.")
 
 

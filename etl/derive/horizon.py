@@ -14,6 +14,7 @@ from etl.derive.calendar import Day, day_bounds, day_of
 
 LATE_AFTER = timedelta(minutes=15)
 EVER = datetime(1, 1, 1, tzinfo=UTC)
+EVER_AFTER = datetime.max.replace(tzinfo=UTC)
 _PENDING_DAYS = timedelta(days=7)
 
 

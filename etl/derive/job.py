@@ -11,12 +11,21 @@ from typing import Any, NamedTuple
 from msgspec.structs import astuple, replace
 
 from etl.derive.baselines import baselines
-from etl.derive.calendar import day_bounds, day_of, days_between
+from etl.derive.calendar import Day, day_bounds, day_of, days_between
 from etl.derive.days import Carried, DayFacts, JobDay, job_days
 from etl.derive.definitions import Change, Definition, InForce, in_force
-from etl.derive.expected import EARLY, Announcement, ExpectedRun, Seen, StartFacts, expected_runs
-from etl.derive.horizon import Horizon
+from etl.derive.expected import (
+    EARLY,
+    Announcement,
+    ExpectedRun,
+    Seen,
+    StartFacts,
+    expected_runs,
+    is_in_question,
+)
+from etl.derive.horizon import EVER_AFTER, Horizon
 from etl.derive.hours import Hour
+from etl.derive.rejected import RejectedStarts
 from etl.derive.runs import JobRun, Link, Linked, Run, Streak, chain, run_rows, runs_of
 from etl.derive.sessions import Attempt, SessionRow, hours_worked, session_row
 from etl.transform.records import Kind
@@ -72,7 +81,8 @@ class JobFacts:
     ``changes`` come in order; ``announced`` are its next runs. ``attempts`` are, in order, all since CONTEXT before
     ``begin``, older ones that were not over then, and the last one before. ``before`` is what the last day before
     ``begin`` hands on, ``streak`` that of the runs that started before, ``durations`` are the seconds of the last
-    finished attempts before, by type.
+    finished attempts before, by type. ``rejected`` are the sessions that may be others of its attempts; up to
+    ``asked_to`` its own sessions are known, those too that waited to run.
     """
 
     server_id: int
@@ -89,6 +99,8 @@ class JobFacts:
     before: Carried = Carried()  # noqa: RUF009 a value
     streak: Streak = Streak()  # noqa: RUF009 a value
     durations: Mapping[str | None, Sequence[int]] = field(default_factory=dict)
+    rejected: RejectedStarts = field(default_factory=RejectedStarts)
+    asked_to: datetime = EVER_AFTER
 
     @cached_property
     def recent(self) -> list[Attempt]:
@@ -178,7 +190,8 @@ def start_facts(facts: JobFacts) -> StartFacts:
         for each in facts.definitions
         if facts.observed_at is not None
     ]
-    return StartFacts(versions, facts.announced, [*facts.chained.runs, *_unlisted(facts)])
+    runs = [*facts.chained.runs, *_unlisted(facts)]
+    return StartFacts(versions, facts.announced, runs, facts.rejected, facts.asked_to)
 
 
 def _session(facts: JobFacts, each: Attempt, horizon: Horizon) -> tuple[SessionRow, list[Hour]]:
@@ -251,4 +264,11 @@ def _days(
         last = min(last, max(day_of(facts.removed_at, zone), day_of(max(known), zone)))
     days = days_between(zone, first, last)
     summed = DayFacts(facts.attempts, outside, facts.chained.runs, starts, facts.definitions)
-    return job_days(summed, days, facts.before, horizon.as_of, horizon.complete_days(days))
+    complete = horizon.complete_days(days) - _days_in_question(facts, days, starts)
+    return job_days(summed, days, facts.before, horizon.as_of, complete)
+
+
+def _days_in_question(facts: JobFacts, days: Sequence[Day], starts: Sequence[ExpectedRun]) -> set[date]:
+    """Name the days on which a session that was rejected may have started, and those of starts that it may have met."""
+    rejected = {each.day for each in days if facts.rejected.between(each.starts_at, each.ends_at)}
+    return rejected | {each.day for each in starts if is_in_question(each)}

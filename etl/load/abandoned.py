@@ -21,7 +21,6 @@ IDLE_WORDS = frozenset({"Success", "Warning", "Failed", "Stopped"})
 """A job that says so does not run; other words may stand there while it does."""
 
 _IDLE_FOR = timedelta(minutes=10)
-_STREAM_OF: dict[str, str] = {"backup": "jobs", "copy": "copy_jobs"}
 
 
 class OpenSession(NamedTuple):
@@ -106,7 +105,7 @@ def _is_idle(connection: Connection, server_id: int, session: OpenSession) -> bo
     if session.last_status not in IDLE_WORDS or session.observed_at is None:
         return False
     since = _idle_since(connection, session)
-    listed = observations(connection, server_id, _STREAM_OF[session.kind], since)
+    listed = observations(connection, server_id, session.kind, since)
     first = next((at for at in listed if at >= since), None)
     return first is not None and session.observed_at - first >= _IDLE_FOR
 

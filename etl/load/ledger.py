@@ -178,6 +178,12 @@ def note_stream(connection: Connection, row: LedgerRow, result: StreamResult) ->
     connection.execute(insert(sync_run_stream).values(sync_run_id=row.id, **asdict(result)))
 
 
+def amend_stream(connection: Connection, row: LedgerRow, result: StreamResult) -> None:
+    """Write what this pass did with a stream after it had been noted once."""
+    same = (sync_run_stream.c.sync_run_id == row.id, sync_run_stream.c.stream == result.stream)
+    connection.execute(update(sync_run_stream).where(*same).values(**asdict(result)))
+
+
 def note_failure(engine: Engine, name: str, now: datetime, triggered_by: str, error: Vb365EtlError) -> None:
     """Write a failed run that never got as far as its first request for data, if the server is known."""
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 from sqlalchemy import Connection, func, or_, select
 
 from etl.derive.calendar import RUNNING_WORDS, TERMINAL_WORDS, status_named
@@ -23,7 +23,7 @@ from etl.load.facts.definitions import Definitions
 from etl.load.facts.stale import mark_stale
 from etl.load.ledger import Counts
 from etl.load.references import References, number
-from etl.transform.records import KINDS, Kind, SessionRecord
+from etl.transform.records import KINDS, Kind, Rejection, SessionRecord
 from etl.warehouse.tables import job, job_change, job_session, job_status
 
 _FIXED = ("session_uid", "started_at")
@@ -121,11 +121,19 @@ def forget_sessions(connection: Connection, server_id: int, uids: Collection[str
             mark_stale(connection, {row.job_id for row in rows}, min(row.started_at for row in rows))
 
 
-def owners_of_sessions(connection: Connection, server_id: int, uids: Collection[str]) -> dict[str, tuple[Kind, str]]:
-    """Find the jobs of stored sessions: session uid -> kind and uid of its job."""
-    owners: dict[str, tuple[Kind, str]] = {}
+class SessionOwner(NamedTuple):
+    """The job of a stored session, and the session's start."""
+
+    kind: Kind
+    job_uid: str
+    started_at: datetime
+
+
+def owners_of_sessions(connection: Connection, server_id: int, uids: Collection[str]) -> dict[str, SessionOwner]:
+    """Find the jobs of stored sessions, by the sessions' uids."""
+    owners: dict[str, SessionOwner] = {}
     for batch in batches(sorted(uids)):
-        columns = (job_session.c.session_uid, job_session.c.job_id)
+        columns = (job_session.c.session_uid, job_session.c.job_id, job_session.c.started_at)
         found = find_rows(connection, columns, job_session.c.session_uid, batch, job_session.c.server_id == server_id)
         jobs = connection.execute(
             select(job.c.id, job.c.kind, job.c.job_uid).where(
@@ -133,8 +141,19 @@ def owners_of_sessions(connection: Connection, server_id: int, uids: Collection[
             )
         )
         of_id: dict[int, tuple[Kind, str]] = {row.id: (row.kind, row.job_uid) for row in jobs}
-        owners |= {row.session_uid: of_id[row.job_id] for row in found}
+        owners |= {row.session_uid: SessionOwner(*of_id[row.job_id], row.started_at) for row in found}
     return owners
+
+
+def with_what_is_stored(connection: Connection, server_id: int, rejections: Sequence[Rejection]) -> list[Rejection]:
+    """Complete rejected sessions by what was loaded of them before: whose run each was, and when it began."""
+    owners = owners_of_sessions(connection, server_id, {each.key for each in rejections}) if rejections else {}
+    return [
+        replace(each, job_kind=owner.kind, job_uid=owner.job_uid, started_at=owner.started_at)
+        if (owner := owners.get(each.key))
+        else each
+        for each in rejections
+    ]
 
 
 def copy_uids(connection: Connection, server_id: int) -> frozenset[str]:

@@ -12,6 +12,7 @@ from etl.derive.calendar import day_bounds, day_of
 from etl.derive.expected import NOT_SIMPLY_MET, OPEN_OUTCOMES, Judgement, judgements
 from etl.derive.horizon import EVER, Horizon, Span, Zones
 from etl.derive.job import JobFacts, needed_since, start_facts
+from etl.derive.rejected import RejectedSession
 from etl.derive.runs import Run
 from etl.errors import UsageError
 from etl.load.coverage import covered_spans
@@ -52,6 +53,7 @@ class Explained(NamedTuple):
             "covered_to": end,
             "observed_before": judged and judged.observed_before,
             "observed_after": judged and judged.observed_after,
+            "rejected": judged and judged.rejected and _rejected_row(judged.rejected),
         }
 
 
@@ -134,4 +136,15 @@ def _run_row(run: Run) -> Row:
         "final_status": run.final_status,
         "attempts": run.attempts,
         "is_open": int(run.is_open),
+    }
+
+
+def _rejected_row(session: RejectedSession) -> Row:
+    return {
+        "document_uid": session.document_uid,
+        "job_uid": session.job_uid,
+        "started_from": session.begin if session.begin > EVER else None,
+        "started_to": session.end,
+        "is_start_known": int(session.begin == session.end),
+        "resolved_as": session.resolved_as,
     }

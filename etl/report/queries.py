@@ -100,6 +100,27 @@ def rejected(engine: Engine, *, include_resolved: bool = False) -> list[Row]:
     return rows_of(engine, statement)
 
 
+def rejection_named(engine: Engine, uid: str, *, server: str | None = None, stream: str | None = None) -> Row:
+    """Find the one open rejection of a document's id or digest. Raises UsageError where there is none, or several."""
+    wanted = {"document_uid": uid.strip().lower(), "server_name": server, "stream": stream}
+    found = [
+        row
+        for row in rejected(engine, include_resolved=True)
+        if all(value in (None, row[name]) for name, value in wanted.items())
+    ]
+    still_open = [row for row in found if row["resolved_at"] is None]
+    if len(still_open) == 1:
+        return still_open[0]
+    if still_open:
+        places = ", ".join(f"{row['stream']} of server {row['server_name']}" for row in still_open)
+        raise UsageError(f"several rejected documents have the id '{uid}': {places}", hint="add --server, or --stream")
+    if found:
+        last = found[-1]
+        since = f"{last['resolved_as']} since {last['resolved_at'].isoformat()}"
+        raise UsageError(f"the rejected document '{uid}' is resolved already: {since}", hint="nothing is to be done")
+    raise UsageError(f"no rejected document has the id '{uid}'", hint="see: vb365-etl rejected list")
+
+
 def rows_of(engine: Engine, statement: Executable) -> list[Row]:
     """Ask one question in a transaction of its own."""
     with reading(engine) as connection:

@@ -18,7 +18,7 @@ from etl.extract.versions import VERSIONS
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
 from etl.load.ledger import Counts, StreamResult
-from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
+from etl.load.rejections import dismissed_documents, open_rejections, resolve_rejections, store_rejections
 from etl.run import SyncRun
 from etl.streams.reading import FEWEST_TO_DOUBT, Reading
 from etl.transform.infrastructure import STREAM_OF_ENTITY, read_entity
@@ -100,7 +100,7 @@ def sync_infrastructure(sync_run: SyncRun, source: Source, streams: Collection[s
             if not VERSIONS[source.version].serves(STREAM_OF_ENTITY[entity]):
                 continue
             try:
-                listing = _read(source, entity)
+                listing = _read(sync_run, source, entity)
             except SourceError as error:
                 refusal = refusal or error
             else:
@@ -137,10 +137,13 @@ def _remember_too_slow(sync_run: SyncRun, reason: SourceError) -> None:
     logger.warning(what, server=sync_run.server_name, reason=str(reason))
 
 
-def _read(source: Source, entity: Entity) -> _Listing:
+def _read(sync_run: SyncRun, source: Source, entity: Entity) -> _Listing:
     """Read a whole list, twice where its pages shifted or where it showed less than it announced."""
+    stream = STREAM_OF_ENTITY[entity]
+    with reading(sync_run.engine) as connection:
+        dismissed = dismissed_documents(connection, sync_run.server_id, stream)
     for _ in range(2):
-        listing = _Listing(stream=STREAM_OF_ENTITY[entity], entity=entity)
+        listing = _Listing(stream=stream, entity=entity, dismissed=dismissed)
         try:
             for raw in chain.from_iterable(source.listing(listing.stream)):
                 listing.read(read_entity(entity, raw, source.version))
@@ -187,13 +190,12 @@ def _write(
         if each.entity == "repository":
             write_repository_days(connection, server_id, at.astimezone(reporting_zone).date(), records)
         store_rejections(connection, server_id, rejections, at, api_version, is_from_file=sync_run.is_from_file)
-        resolved = [
-            rejection.id
-            for rejection in open_rejections(connection, server_id, each.stream)
-            if rejection.document_uid not in each.rejections
-            and (rejection.document_uid in each.records or each.is_whole)
-        ]
-        resolve_rejections(connection, resolved, at)
+        still_open = open_rejections(connection, server_id, each.stream)
+        not_again = {one.document_uid: one.id for one in still_open if one.document_uid not in each.rejections}
+        loaded = {uid: key for uid, key in not_again.items() if uid in each.records}
+        gone = [key for uid, key in not_again.items() if uid not in loaded and each.is_whole]
+        resolve_rejections(connection, loaded.values(), at, "loaded")
+        resolve_rejections(connection, gone, at, "gone")
     sync_run.write_observation(connection)
     whole.rejected = {f"{each.stream} {key}" for each in listings for key in each.rejections}
     return whole.result(

@@ -6,14 +6,23 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
+from etl.derive.horizon import Zones
 from etl.errors import IncompleteList, NotFound, SourceError, Unreachable
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
+from etl.load.asked import note_jobs_asked, unasked_jobs
 from etl.load.backlog import Backlog, JobKey, read_backlog, write_backlog
+from etl.load.rejections import dismissed_documents
 from etl.load.sessions import appeared_jobs, moved_jobs
-from etl.streams.session_reading import SessionReading, fetch_of_job
+from etl.run import SyncRun
+from etl.streams.session_reading import STREAM, SessionReading, Source, fetch_of_job
 from etl.transform.records import Kind
 from etl.warehouse.engine import reading
+
+# Jobs that one pass asks before their starts are called missed: each answers with all that it ever ran.
+_ASKED_AT_MOST = 100
 
 
 def known_since(sessions: SessionReading, cursor: dict[str, Any] | None) -> datetime | None:
@@ -45,6 +54,7 @@ def read_owed(sessions: SessionReading, since: datetime | None, *, is_everything
             owed |= {("backup", uid) for uid in moved_jobs(connection, sync_run.server_id, "backup", since)}
     if owed:
         _write(sessions, owed, since)  # so that nothing of it is lost where this run fails
+    sessions.new_since = None  # nobody may have seen these before
     left = {each for each in owed if each[0] not in kinds}
     for kind in kinds:
         left |= _read_all(sessions, kind, [uid for of_kind, uid in owed if of_kind == kind], at_once)
@@ -59,6 +69,40 @@ def find_owners(sessions: SessionReading, *, at_once: int) -> None:
             uids = moved_jobs(connection, sessions.sync_run.server_id, "backup", None)
         _read_all(sessions, "backup", uids, at_once)
         sessions.reject_ownerless()
+
+
+def ask_before_missed(sync_run: SyncRun, source: Source, zones: Zones, *, at_once: int) -> bool:
+    """Read all sessions of the jobs with a start that would be called missed; return whether there were any.
+
+    A list with a lower bound may hide what waits to run, and up to v5 a job is read only when its status moved. What
+    cannot be read leaves the starts pending.
+    """
+    listing = sync_run.result_of(STREAM)
+    known_to = listing.complete_to if listing else None
+    if listing is None or known_to is None:
+        return False
+    kinds = VERSIONS[source.version].kinds
+    with reading(sync_run.engine) as connection:
+        due = unasked_jobs(connection, sync_run.server_id, kinds, _ASKED_AT_MOST)
+        dismissed = dismissed_documents(connection, sync_run.server_id, STREAM)
+    if not due:
+        return False
+    sessions = SessionReading(stream=STREAM, sync_run=sync_run, source=source, zones=zones, dismissed=dismissed)
+    failed: set[JobKey] = set()
+    try:
+        for kind in kinds:
+            failed |= _read_all(sessions, kind, [uid for of_kind, uid in due if of_kind == kind], at_once)
+        sessions.reject_ownerless()
+    except SourceError as error:
+        sessions.note_problem(error)
+        failed = set(due)
+    asked = set(due) - failed
+
+    def note(connection: Connection) -> None:
+        note_jobs_asked(connection, sync_run.server_id, asked, known_to, sync_run.observed_at)
+
+    sessions.close_again(listing, note)
+    return True
 
 
 def _write(sessions: SessionReading, owed: Collection[JobKey], since: datetime | None) -> None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from etl import log
+from etl.derive.rejected import Resolution
 from etl.errors import AccessDenied, BadResponse, DocumentRejected, IncompleteList, NotFound, SourceError
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
@@ -23,7 +24,13 @@ from etl.load.facts.stale import mark_stale_changed, mark_stale_filled
 from etl.load.jobs.history import JobHistory
 from etl.load.jobs.known import Present, present_jobs
 from etl.load.ledger import StreamResult
-from etl.load.rejections import OpenRejection, open_rejections, resolve_rejections, store_rejections
+from etl.load.rejections import (
+    OpenRejection,
+    dismissed_documents,
+    open_rejections,
+    resolve_rejections,
+    store_rejections,
+)
 from etl.run import SyncRun
 from etl.streams.reading import FEWEST_TO_DOUBT, WITNESSES, Listing, Progress, Reading, confirm_removed
 from etl.streams.spool import Spool
@@ -192,9 +199,12 @@ def begin_reading(sync_run: SyncRun, kind: Kind, api_version: int, *, full: bool
     with reading(sync_run.engine) as connection:
         present = present_jobs(connection, sync_run.server_id, kind)
         absences = read_absences(connection, sync_run.server_id, kind)
+        dismissed = dismissed_documents(connection, sync_run.server_id, STREAM_OF_KIND[kind])
     present = Present(present.uids, {}) if full else present
     stream = STREAM_OF_KIND[kind]
-    return JobReading(stream=stream, kind=kind, api_version=api_version, present=present, absences=absences)
+    return JobReading(
+        stream=stream, kind=kind, api_version=api_version, present=present, absences=absences, dismissed=dismissed
+    )
 
 
 def list_jobs(source: Source, listing: JobReading, progress: Progress | None = None) -> None:
@@ -322,7 +332,7 @@ def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> Stream
     for removed in batches(sorted(read.confirmed_removed)):
         history.write(history.compare([], removed))
     readable = read.seen - read.unresolved
-    resolve_rejections(connection, _resolved(connection, server_id, read, readable), at)
+    _resolve(connection, server_id, read, readable, at)
     counts = history.counts
     if counts.added + counts.changed + counts.removed:
         mark_stale_changed(connection, server_id, read.kind, at, history.listed_at)
@@ -343,16 +353,20 @@ def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> Stream
     )
 
 
-def _resolved(connection: Connection, server_id: int, read: JobReading, readable: Collection[str]) -> list[int]:
-    """Find the open rejections that this reading closes: read after all, gone, or no longer in a whole list."""
-    closed = read.resolved | read.confirmed_removed | set(readable)
+def _resolve(connection: Connection, server_id: int, read: JobReading, readable: Collection[str], at: datetime) -> None:
+    """Close the open rejections of what was read after all, is gone, or is no longer in a whole list."""
+    loaded = read.resolved | set(readable)
     still_there = read.rejected | read.unresolved
-    return [
-        each.id
-        for each in open_rejections(connection, server_id, read.stream)
-        if each.document_uid in closed
-        or (read.is_whole and not each.is_from_file and each.document_uid not in still_there)
-    ]
+    closed: dict[Resolution, list[int]] = {"loaded": [], "gone": []}
+    for each in open_rejections(connection, server_id, read.stream):
+        if each.document_uid in loaded:
+            closed["loaded"].append(each.id)
+        elif each.document_uid in read.confirmed_removed or (
+            read.is_whole and not each.is_from_file and each.document_uid not in still_there
+        ):
+            closed["gone"].append(each.id)
+    for resolved_as, ids in closed.items():
+        resolve_rejections(connection, ids, at, resolved_as)
 
 
 def _names_job(rejection: OpenRejection) -> bool:

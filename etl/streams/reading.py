@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -35,6 +35,7 @@ class Reading:
 
     ``rejected`` are the documents that could not be read, by uid or digest; ``unknown_words`` are (JSON path, word);
     ``unread`` are the fields that could not be read in documents that were: JSON path -> why, in the first of them.
+    ``dismissed`` are documents that somebody has closed, by uid or digest: as long as they are the same, no problem.
     """
 
     stream: str
@@ -42,6 +43,7 @@ class Reading:
     unknown_words: set[tuple[str, str]] = field(default_factory=set)
     unread: dict[str, str] = field(default_factory=dict)
     problem: SourceError | None = None
+    dismissed: Mapping[str, str] = field(default_factory=dict)
 
     def note_problem(self, problem: SourceError) -> None:
         """Keep the first thing that makes this reading less than a success."""
@@ -50,6 +52,8 @@ class Reading:
     def note_rejected(self, rejection: Rejection) -> None:
         """Note a document that could not be read."""
         self.rejected.add(rejection.key)
+        if self.dismissed.get(rejection.key) == rejection.document:
+            return
         self.note_problem(
             DocumentRejected(
                 f"a document could not be read: {rejection.reason} at {rejection.json_path}",

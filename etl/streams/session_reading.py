@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,14 +14,17 @@ from sqlalchemy import Connection
 
 from etl.derive.horizon import Zones
 from etl.errors import IncompleteList, SourceError
+from etl.extract.versions import VERSIONS
+from etl.load.asked import note_all_asked
 from etl.load.backlog import JobKey
 from etl.load.bulk import batches
 from etl.load.cursors import write_cursor
 from etl.load.dimensions import write_unknown_statuses
 from etl.load.facts.definitions import Definitions
+from etl.load.facts.stale import mark_stale_rejected
 from etl.load.ledger import Counts, StreamResult
-from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
-from etl.load.sessions import first_start, owners_of_sessions, write_sessions
+from etl.load.rejections import resolve_loaded_sessions, store_rejections
+from etl.load.sessions import first_start, owners_of_sessions, with_what_is_stored, write_sessions
 from etl.run import SyncRun
 from etl.streams.reading import Listing, Progress, Reading, until_whole
 from etl.transform.records import Kind, Rejection, SessionRecord
@@ -60,8 +64,10 @@ class SessionReading(Reading):
 
     ``unfinished`` are the sessions that ran when they were last seen (uid -> start), ``met`` those of them that came
     again. ``copy_uids`` are the copy jobs, where sessions do not tell the kind of their job. ``ownerless`` are sessions
-    that do not tell their job and are not known; they may be found below it. ``oldest_end`` is the earliest end of
-    a session that came, by job.
+    that do not tell their job and are not known; they may be found below it. ``oldest_end`` is the earliest end of a
+    session that came, by job. ``shows_waiting``: the lists that were read show what waits to run, too. ``new_since``:
+    what began before, earlier runs have seen (None: nobody knows); ``lower`` is the lower bound of the listing that is
+    being read.
     """
 
     sync_run: SyncRun
@@ -76,6 +82,9 @@ class SessionReading(Reading):
     copy_uids: Collection[str] = ()
     ownerless: dict[str, Rejection] = field(default_factory=dict)
     oldest_end: dict[JobKey, datetime] = field(default_factory=dict)
+    shows_waiting: bool = False
+    new_since: datetime | None = None
+    lower: datetime | None = None
 
     def load(
         self,
@@ -112,21 +121,26 @@ class SessionReading(Reading):
         items: list[SessionRecord | Rejection] = []
         silent: dict[str, tuple[Any, Rejection]] = {}
         for raw in batch:
-            item = read_session(raw, version, job_uid=job_uid, job_kind=job_kind)
+            item = self._with_kind(read_session(raw, version, job_uid=job_uid, job_kind=job_kind))
             if isinstance(item, Rejection) and lacks_job(item):
                 silent[item.key] = (raw, item)
-            elif isinstance(item, SessionRecord) and item.job_kind == "backup" and item.job_uid in self.copy_uids:
-                items.append(replace(item, job_kind="copy"))  # linked to as a job, and named by no type
             else:
                 items.append(item)
         if silent:
             with reading(self.sync_run.engine) as connection:
                 owners = owners_of_sessions(connection, self.sync_run.server_id, silent.keys())
-            for uid, (kind, owner) in owners.items():
-                items.append(read_session(silent.pop(uid)[0], version, job_uid=owner, job_kind=kind))
+            for uid, owner in owners.items():
+                items.append(read_session(silent.pop(uid)[0], version, job_uid=owner.job_uid, job_kind=owner.kind))
             room = max(0, _OWNERLESS_AT_MOST - len(self.ownerless))
             self.ownerless |= {uid: item for uid, (_, item) in islice(silent.items(), room)}
         return items
+
+    def _with_kind(self, item: SessionRecord | Rejection) -> SessionRecord | Rejection:
+        """Correct the kind of a session's job by what the version or the jobs tell."""
+        if item.job_kind == "backup" and item.job_uid in self.copy_uids:
+            return replace(item, job_kind="copy")  # linked to as a job, and named by no type
+        kinds = VERSIONS[self.source.version].kinds
+        return replace(item, job_kind=kinds[0]) if item.job_kind is None and len(kinds) == 1 else item
 
     def reject_ownerless(self) -> None:
         """Give up on the sessions whose job could not be found."""
@@ -136,15 +150,24 @@ class SessionReading(Reading):
 
     def _write(self, records: list[SessionRecord], rejections: list[Rejection]) -> None:
         sync_run, at = self.sync_run, self.sync_run.observed_at
+        listed_to = max(sync_run.now(), at)
 
         def write(connection: Connection) -> Counts:
             counts = Counts()
             for some in batches(records):
                 counts.add(write_sessions(connection, sync_run.server_id, at, self.zones, some, self.definitions))
-            store_rejections(
-                connection, sync_run.server_id, rejections, at, self.source.version, is_from_file=sync_run.is_from_file
+            touched = store_rejections(
+                connection,
+                sync_run.server_id,
+                with_what_is_stored(connection, sync_run.server_id, rejections),
+                at,
+                self.source.version,
+                is_from_file=sync_run.is_from_file,
+                listed=(self.lower or self.new_since, listed_to),
             )
-            resolve(connection, sync_run, {each.session_uid for each in records})
+            starts = {each.session_uid: (each.job_uid, each.started_at) for each in records}
+            touched += resolve_loaded_sessions(connection, sync_run.server_id, starts, at)
+            mark_stale_rejected(connection, sync_run.server_id, touched)
             return counts
 
         self.counts.add(sync_run.write(write))
@@ -173,7 +196,11 @@ class SessionReading(Reading):
             documents = chain.from_iterable(self.source.sessions(lower, upper, status=status, kind=kind))
             return self.load(documents, job_kind=kind, lower=lower, upper=upper)
 
-        return until_whole(load)
+        self.lower = lower
+        try:
+            return until_whole(load)
+        finally:
+            self.lower = None
 
     def load_of_job(self, uid: str) -> int:
         """Load all sessions of one backup job, as they come."""
@@ -195,6 +222,8 @@ class SessionReading(Reading):
             write_unknown_statuses(connection, statuses)
             if note is not None:
                 note(connection, self.sync_run)
+            if begun and self.shows_waiting:
+                note_all_asked(connection, self.sync_run.server_id, begun, self.sync_run.observed_at)
             return self.result(
                 seen=self.seen,
                 complete_from=begun and min(first_start(connection, self.sync_run.server_id) or begun, begun),
@@ -204,6 +233,27 @@ class SessionReading(Reading):
             )
 
         self.sync_run.finish(finish)
+        self.log_what_is_new(self.sync_run.server_name)
+
+    def close_again(self, before: StreamResult, write: Callable[[Connection], None]) -> None:
+        """Write more of the stream after its row was written, together with what this reading adds to that row."""
+        more = self.result(seen=self.seen, counts=self.counts)
+        names = ("seen", "added", "changed", "unchanged", "rejected")
+        amended = dataclasses.replace(
+            before,
+            status=more.status if before.status == "succeeded" else before.status,
+            error_kind=before.error_kind or more.error_kind,
+            error_message=before.error_message or more.error_message,
+            **{name: getattr(before, name) + getattr(more, name) for name in names},
+        )
+        statuses = {word for path, word in self.unknown_words if path == "$.status"}
+
+        def finish(connection: Connection) -> StreamResult:
+            write_unknown_statuses(connection, statuses)
+            write(connection)
+            return amended
+
+        self.sync_run.amend(finish)
         self.log_what_is_new(self.sync_run.server_name)
 
     def save(self, cursor: dict[str, Any]) -> None:
@@ -225,12 +275,6 @@ def fetch_of_job(source: Source, uid: str) -> tuple[list[bytes], IncompleteList 
     except IncompleteList as shortage:
         return documents, shortage
     return documents, None
-
-
-def resolve(connection: Connection, sync_run: SyncRun, uids: Collection[str]) -> None:
-    """Note that these sessions were read after all, or are no more."""
-    still_open = open_rejections(connection, sync_run.server_id, STREAM)
-    resolve_rejections(connection, [each.id for each in still_open if each.document_uid in uids], sync_run.observed_at)
 
 
 def _up_to_failure(documents: Iterable[T], failures: list[SourceError]) -> Iterator[T]:

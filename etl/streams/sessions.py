@@ -19,7 +19,9 @@ from etl.errors import BadResponse, IncompleteList, NotFound, SourceError, is_mi
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
 from etl.load.abandoned import abandon_sessions, find_abandoned, lately_abandoned
+from etl.load.asked import note_all_asked, read_asked
 from etl.load.cursors import read_cursor, write_cursor
+from etl.load.rejections import dismissed_documents, resolve_gone_sessions
 from etl.load.sessions import (
     copy_uids,
     forget_sessions,
@@ -33,7 +35,7 @@ from etl.run import SyncRun
 from etl.streams.coverage import covered_by, covered_by_none
 from etl.streams.job_sessions import find_owners, known_since, read_owed
 from etl.streams.reading import WITNESSES, Progress, confirm_removed, until_whole
-from etl.streams.session_reading import STREAM, SessionReading, Source, fetch_of_job, resolve
+from etl.streams.session_reading import STREAM, SessionReading, Source, fetch_of_job
 from etl.warehouse.engine import reading
 
 # Clocks differ, and a server may list a session a while after it began: so much is read again each time.
@@ -76,9 +78,14 @@ def sync_sessions(
             progress=progress,
             unfinished=unfinished_sessions(connection, sync_run.server_id, VERSIONS[source.version].kinds),
             copy_uids=copy_uids(connection, sync_run.server_id) if _hides_kinds(source) else (),
+            dismissed=dismissed_documents(connection, sync_run.server_id, STREAM),
         )
         kinds, lately = VERSIONS[source.version].kinds, sync_run.observed_at - _LONGEST_RUN
         abandoned = lately_abandoned(connection, sync_run.server_id, kinds, lately)
+        is_first = read_asked(connection, sync_run.server_id).to is None
+    if is_first:  # a first load may be killed, and what is due later is to be asked for by the run that goes on
+        sync_run.write(lambda connection: note_all_asked(connection, sync_run.server_id, begun, sync_run.observed_at))
+    sessions.new_since = _new_since(sessions, cursor, begun)
     since, is_whole, is_everything = known_since(sessions, cursor), True, False
     try:
         try:
@@ -89,6 +96,7 @@ def sync_sessions(
         except IncompleteList as shortage:
             is_whole = False
             sessions.note_problem(shortage)
+        sessions.shows_waiting |= is_everything
         read_owed(sessions, since, is_everything=is_everything, at_once=at_once)
         _ask_for(sessions, sorted({*sessions.unfinished, *abandoned} - sessions.met), at_once)
     except SourceError as error:
@@ -111,7 +119,9 @@ def _abandon(sync_run: SyncRun) -> None:
 
 def ask_for_sessions(sync_run: SyncRun, source: Source, zones: Zones, uids: Sequence[str], *, at_once: int) -> None:
     """Ask for sessions by id; what fails makes the stream failed and the run partial."""
-    sessions = SessionReading(stream=STREAM, sync_run=sync_run, source=source, zones=zones)
+    with reading(sync_run.engine) as connection:
+        dismissed = dismissed_documents(connection, sync_run.server_id, STREAM)
+    sessions = SessionReading(stream=STREAM, sync_run=sync_run, source=source, zones=zones, dismissed=dismissed)
     try:
         _ask_for(sessions, uids, at_once)
         find_owners(sessions, at_once=at_once)
@@ -124,6 +134,16 @@ def ask_for_sessions(sync_run: SyncRun, source: Source, zones: Zones, uids: Sequ
 def _begin(now: datetime, server_date: datetime | None) -> datetime:
     """Return the instant up to which a listing that begins now will know all sessions, by the slower of the clocks."""
     return server_date if server_date and timedelta() < now - server_date < _WORST_CLOCK else now
+
+
+def _new_since(sessions: SessionReading, cursor: dict[str, Any] | None, begun: datetime) -> datetime | None:
+    """Return the instant before which no session began that is new: whole listings have shown all of them."""
+    has_bounds = VERSIONS[sessions.source.version].session_bounds != "none"
+    text = (cursor or {}).get("begun" if has_bounds else "whole_at")
+    if text is None:
+        return None
+    unfinished = [at for at in sessions.unfinished.values() if at > begun - _LONGEST_RUN]
+    return min([datetime.fromisoformat(text), *unfinished]) - _OVERLAP
 
 
 def _read_by_time(sessions: SessionReading, begun: datetime, cursor: dict[str, Any] | None, *, full: bool) -> bool:
@@ -143,8 +163,7 @@ def _read_by_time(sessions: SessionReading, begun: datetime, cursor: dict[str, A
         cursor = {"back_to": oldest}
     else:
         # Right whether the bound means the end of a session or, as the vendor's text says, its creation.
-        unfinished = [at for at in sessions.unfinished.values() if at > begun - _LONGEST_RUN]
-        _read_list(sessions, min([datetime.fromisoformat(cursor["begun"]), *unfinished]) - _OVERLAP)
+        _read_list(sessions, _new_since(sessions, cursor, begun))
     cursor = {**cursor, "begun": begun}
     sessions.save(cursor)
     while (back_to := cursor.get("back_to")) is not None:
@@ -175,7 +194,7 @@ def _read_running(sessions: SessionReading, begun: datetime) -> None:
     """Read what still runs: a bound that means the end of a session hides it."""
     if VERSIONS[sessions.source.version].has_status_filter:
         sessions.read_list(status="Running")
-        _read_queued(sessions)
+        sessions.shows_waiting = _read_queued(sessions)
         return
     with reading(sessions.sync_run.engine) as connection:
         running = running_jobs(connection, sessions.sync_run.server_id, begun - _SHORT_RUN)
@@ -187,13 +206,16 @@ def _read_running(sessions: SessionReading, begun: datetime) -> None:
                 raise
 
 
-def _read_queued(sessions: SessionReading) -> None:
-    """Read what waits to run. The published words of the filter lack it: a server that refuses it is asked in a day."""
+def _read_queued(sessions: SessionReading) -> bool:
+    """Read what waits to run, if the server lets us: return whether it did.
+
+    The published words of the filter lack it: a server that refuses it is asked in a day.
+    """
     sync_run = sessions.sync_run
     with reading(sync_run.engine) as connection:
         refused_until = (read_cursor(connection, sync_run.server_id, _QUEUED) or {}).get("refused_until")
     if refused_until is not None and sync_run.now() < datetime.fromisoformat(refused_until):
-        return
+        return False
     try:
         sessions.read_list(status="Queued")
     except BadResponse as error:
@@ -202,6 +224,8 @@ def _read_queued(sessions: SessionReading) -> None:
         refused = {"refused_until": sync_run.now() + _ASK_AGAIN}
         at = sync_run.observed_at
         sync_run.write(lambda connection: write_cursor(connection, sync_run.server_id, _QUEUED, refused, at))
+        return False
+    return True
 
 
 def _read_by_jobs(
@@ -285,4 +309,4 @@ def _has_witness(sessions: SessionReading, answered: Sequence[str], missing: Col
 
 def _forget(sync_run: SyncRun, uids: Sequence[str], connection: Connection) -> None:
     forget_sessions(connection, sync_run.server_id, uids, sync_run.observed_at)
-    resolve(connection, sync_run, set(uids))
+    resolve_gone_sessions(connection, sync_run.server_id, set(uids), sync_run.observed_at)

@@ -94,7 +94,8 @@ class JobRecord(Struct, frozen=True, array_like=True, tag=True, gc=False):
 class Rejection(Struct, frozen=True, array_like=True, tag=True, gc=False):
     """A document that cannot be read: why, where in it (a JSON path), and its text for a person to look at.
 
-    ``document_uid`` is the document's id where it can be told, else None (the digest stands in for it).
+    ``document_uid`` is the document's id where it can be told, else None (the digest stands in for it). Of a session,
+    ``job_kind``, ``job_uid`` and ``started_at`` are whose run it was and when it began, as far as that can be told.
     """
 
     stream: str
@@ -103,6 +104,9 @@ class Rejection(Struct, frozen=True, array_like=True, tag=True, gc=False):
     reason: str
     json_path: str
     document: str
+    job_kind: Kind | None = None
+    job_uid: str | None = None
+    started_at: datetime | None = None
 
     @property
     def key(self) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import blake2b
 from typing import Any
 
 from etl.transform import values
+from etl.transform.fragments import fragments_of
 from etl.transform.records import Rejection
-from etl.transform.uids import uid_in
 
 LONGEST_DOCUMENT = 256 * 1024  # bytes of a rejected document that are kept
 
 _ID = frozenset({"id"})
-_TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"|[\[\]{}]', re.DOTALL)
-_TEXT_VALUE = re.compile(r'\s*:\s*"([^"\\]*)"')
 
 
 def rejection(
@@ -33,7 +30,7 @@ def rejection(
     text = data.decode("utf-8", "replace").replace("\0", "\ufffd")
     return Rejection(
         stream=stream,
-        document_uid=_uid_in(text) if document is None else _uid_of(document),
+        document_uid=_uid_of(fragments_of(text) if document is None else document),
         digest=digest or blake2b(data, digest_size=16).digest(),
         reason=error.reason,
         json_path=error.path,
@@ -46,17 +43,3 @@ def _uid_of(document: Any) -> str | None:
         return values.uid(values.members(document, "$", _ID)[0].get("id"), "$.id")
     except values.Unreadable:
         return None
-
-
-def _uid_in(text: str) -> str | None:
-    """Find the id at the top level of a text that is not JSON."""
-    depth = 0
-    for token in _TOKEN.finditer(text):
-        if token[0] in ("{", "["):
-            depth += 1
-        elif token[0] in ("}", "]"):
-            depth -= 1
-        elif depth == 1 and token[1].lower() == "id" and (value := _TEXT_VALUE.match(text, token.end())):
-            uid = uid_in(value[1])
-            return uid if uid and len(uid) <= values.LONGEST_UID else None
-    return None

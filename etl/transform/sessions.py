@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from etl.transform import values
+from etl.transform.fragments import fragments_of
 from etl.transform.links import read_links
 from etl.transform.records import STATUSES, Kind, Rejection, SessionRecord
 from etl.transform.rejections import rejection
@@ -55,7 +59,37 @@ def read_session(
         document = values.decode(raw)
         return _read(document, job_uid, job_kind)
     except (values.Unreadable, RecursionError) as error:
-        return rejection(STREAM, raw, document, error)
+        return as_far_as_readable(rejection(STREAM, raw, document, error), document, job_uid, job_kind)
+
+
+def as_far_as_readable(
+    item: Rejection, document: Any = None, asked_for: str | None = None, asked_kind: Kind | None = None
+) -> Rejection:
+    """Tell whose run a rejected session was and when it began, each if it can be read; ``document``: decoded."""
+    kind, uid = asked_kind, asked_for
+    started_at = None
+    with suppress(values.Unreadable):
+        get = values.members(fragments_of(item.document) if document is None else document, "$", _KEYS)[0].get
+        with suppress(values.Unreadable):
+            started_at = _start(get("creationTime"))
+        told_kind, told_uid = _told_job(get)
+        kind, uid = told_kind or asked_kind, told_uid or asked_for
+    return replace(item, job_kind=kind, job_uid=uid, started_at=started_at)
+
+
+def _told_job(get: Callable[[str], Any]) -> tuple[Kind | None, str | None]:
+    """Return kind and uid of the job that a document tells, each if it can be read."""
+    unread: values.Unread = {}
+    word = uid = None
+    links: dict[Kind, str] = {}
+    with suppress(values.Unreadable):
+        word = values.word(get("jobType"), "$.jobType", _JOB_TYPES, [])
+    with suppress(values.Unreadable):
+        uid = values.uid(get("jobId"), "$.jobId")
+    with suppress(values.Unreadable):
+        links = _linked_jobs(get("_links"), unread)
+    kind = _KINDS.get(word) or ("copy" if "copy" in links else next(iter(links), None))
+    return kind, uid or (links.get(kind) if kind else None)
 
 
 def lacks_job(item: Rejection) -> bool:
@@ -72,11 +106,7 @@ def _read(document: Any, asked_for: str | None, asked_kind: Kind | None) -> Sess
     session_uid = values.uid(get("id"), "$.id")
     if session_uid is None:
         raise values.Unreadable("$.id", "a session without id")
-    started_at = values.instant(get("creationTime"), "$.creationTime")
-    if started_at is None:
-        raise values.Unreadable("$.creationTime", "a session without a start")
-    if not _FIRST_YEAR <= started_at.year <= _LAST_YEAR:
-        raise values.Unreadable("$.creationTime", f"a start in the year {started_at.year}")
+    started_at = _start(get("creationTime"))
     status = values.word(get("status"), "$.status", _STATUSES, words)
     ended_at = values.instant(get("endTime"), "$.endTime")
     if status in _UNFINISHED:
@@ -136,6 +166,15 @@ def _read(document: Any, asked_for: str | None, asked_kind: Kind | None) -> Sess
     )
 
 
+def _start(value: Any) -> datetime:
+    started_at = values.instant(value, "$.creationTime")
+    if started_at is None:
+        raise values.Unreadable("$.creationTime", "a session without a start")
+    if not _FIRST_YEAR <= started_at.year <= _LAST_YEAR:
+        raise values.Unreadable("$.creationTime", f"a start in the year {started_at.year}")
+    return started_at
+
+
 def _statistics(value: Any, path: str) -> Mapping[str, Any]:
     return values.members(value, path, _STATISTICS)[0]
 
@@ -152,13 +191,18 @@ def _job(
     uid = values.uid(get("jobId"), "$.jobId")
     if kind and uid:
         return kind, uid
-    linked: dict[Kind, str] = {}
-    for link in (values.if_readable(read_links, get("_links"), "$._links", unread) or ((), {}))[0]:
-        if link.target_uid and (linked_kind := _KIND_OF_TARGET.get(link.target_type)):
-            linked.setdefault(linked_kind, link.target_uid)
+    linked = _linked_jobs(get("_links"), unread)
     # The run of a copy job may be linked to the job that it copies, too.
     kind = kind or ("copy" if "copy" in linked else "backup" if linked else asked_kind or "backup")
     uid = uid or linked.get(kind) or next(iter(linked.values()), asked_for)
     if uid is None:
         raise values.Unreadable(_JOB_PATH, "a session that does not tell its job")
     return kind, uid
+
+
+def _linked_jobs(value: Any, unread: values.Unread) -> dict[Kind, str]:
+    linked: dict[Kind, str] = {}
+    for link in (values.if_readable(read_links, value, "$._links", unread) or ((), {}))[0]:
+        if link.target_uid and (kind := _KIND_OF_TARGET.get(link.target_type)):
+            linked.setdefault(kind, link.target_uid)
+    return linked

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 MIDNIGHT = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday, 01:00 in Berlin
 KEYS = (
     "job_id,expected_at,server_id,job_version_id,day,expected_local,expected_epoch,outcome,session_id,lateness_seconds,"
-    "reason,basis,version_number,promise,grace_seconds,runs,covered_from,covered_to,observed_before,observed_after"
+    "reason,basis,version_number,promise,grace_seconds,runs,covered_from,covered_to,observed_before,observed_after,"
+    "rejected"
 )
 
 
@@ -98,6 +99,7 @@ def test_a_missed_start_as_json(run: Run, job_uid: str) -> None:
         "covered_to": "2026-01-08T06:00:00.000000Z",
         "observed_before": "2026-01-06T00:00:00.000000Z",
         "observed_after": "2026-01-06T06:00:00.000000Z",
+        "rejected": None,
     }
 
 

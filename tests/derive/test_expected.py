@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from etl.derive.definitions import Definition
 from etl.derive.expected import Announcement, ExpectedRun, Seen, StartFacts, expected_runs
-from etl.derive.horizon import Horizon, Span, Zones
+from etl.derive.horizon import EVER, EVER_AFTER, Horizon, Span, Zones
+from etl.derive.rejected import RejectedSession, RejectedStarts
 from etl.derive.runs import Run, chain, runs_of
 from etl.derive.sessions import Attempt
 from etl.transform.records import Schedule
@@ -68,9 +69,11 @@ def judged(
     begin: str = "2026-01-05T12:00",
     end: str = "2026-01-06T12:00",
     zone: ZoneInfo | None = BERLIN,
+    rejected: Sequence[RejectedSession] = (),
+    asked_to: datetime = EVER_AFTER,
     **settings: Any,
 ) -> list[ExpectedRun]:
-    facts = StartFacts(versions or (version(),), next_runs, runs)
+    facts = StartFacts(versions or (version(),), next_runs, runs, RejectedStarts(rejected), asked_to)
     horizon = dataclasses.replace(horizon, zones=Zones(BERLIN, zone), **settings)
     return expected_runs(facts, horizon, at(begin), at(end))
 
@@ -530,3 +533,103 @@ def test_a_grid_waits_longer_while_an_hour_comes_twice() -> None:
         ("00:00", "No run started within 1 h."),
         ("02:00", "No run started within 30 min."),
     ]
+
+
+# Sessions that were rejected --------------------------------------------------------------------------------------
+
+READ_LATER = "A session that could not be read may be its run: r."
+
+
+def rejected(begin: str, end: str | None = None, job_uid: str | None = "j") -> RejectedSession:
+    return RejectedSession("r", "backup", job_uid, at(begin), at(end or begin))
+
+
+@pytest.mark.parametrize(
+    ("session", "outcome"),
+    [
+        (rejected("2026-01-05T20:58:59"), "missed"),
+        (rejected("2026-01-05T20:59:00"), "not_observed"),
+        (rejected("2026-01-05T22:59:59"), "not_observed"),
+        (rejected("2026-01-05T23:00:00"), "missed"),
+        (rejected("2026-01-05T21:00:00", job_uid=None), "not_observed"),
+        (rejected("2026-01-05T18:00:00", "2026-01-05T20:58:59"), "missed"),
+        (rejected("2026-01-05T18:00:00", "2026-01-05T20:59:00"), "not_observed"),
+        (rejected("2026-01-05T22:59:59", "2026-01-06T09:00:00"), "not_observed"),
+        (rejected("2026-01-05T23:00:00", "2026-01-06T09:00:00"), "missed"),
+        (RejectedSession("r", None, None, EVER, at("2026-01-06T09:00")), "not_observed"),
+    ],
+)
+def test_a_start_whose_run_may_have_been_rejected_is_not_missed(session: RejectedSession, outcome: str) -> None:
+    why = READ_LATER if outcome == "not_observed" else "No run started within 2 h."
+    assert in_short(judged(rejected=[session])) == [("05 21:00", outcome, None, None, why)]
+
+
+@pytest.mark.parametrize("resolved_as", ["gone", "dismissed"])
+def test_what_is_forgotten_or_dismissed_stays_not_observed(resolved_as: Any) -> None:
+    session = rejected("2026-01-05T21:00")._replace(resolved_as=resolved_as)
+    assert in_short(judged(rejected=[session])) == [("05 21:00", "not_observed", None, None, READ_LATER)]
+
+
+def test_the_first_run_that_met_a_start_speaks_for_it_even_if_it_could_not_be_read() -> None:
+    by_hand = run("2026-01-05T21:40", "2026-01-05T22:00")
+    for began, outcome in (("20:59", "not_observed"), ("21:39", "not_observed"), ("21:40", "met_late")):
+        rows = judged(by_hand, rejected=[rejected(f"2026-01-05T{began}")])
+        assert [row.outcome for row in rows] == [outcome], began
+
+
+def test_where_only_maybe_another_run_met_a_start_the_known_one_speaks_for_it() -> None:
+    by_hand = run("2026-01-05T21:40", "2026-01-05T22:00")
+    for session in (rejected("2026-01-05T21:00", job_uid=None), rejected("2026-01-05T20:00", "2026-01-05T22:00")):
+        assert [row.outcome for row in judged(by_hand, rejected=[session])] == ["met_late"]
+
+
+def test_a_retry_speaks_for_its_first_attempt_that_could_not_be_read() -> None:
+    retry = Attempt(8, "s8", at("2026-01-05T21:20"), at("2026-01-05T21:30"), "Success", main_session_uid="r")
+    (of_retry,) = runs_of([retry], chain([retry]))
+    assert of_retry.chain_uid == "r"
+    rows = judged(of_retry, rejected=[rejected("2026-01-05T21:00")])
+    assert [(row.outcome, row.session_id) for row in rows] == [("met_late", 8)]
+
+
+def test_an_earlier_run_that_was_not_over_says_nothing_where_the_start_was_met_by_a_rejected_one() -> None:
+    long = run("2026-01-05T15:00", "2026-01-05T23:30")
+    assert [row.outcome for row in judged(long)] == ["overlapped"]
+    assert [row.outcome for row in judged(long, rejected=[rejected("2026-01-05T21:00")])] == ["not_observed"]
+    maybe = rejected("2026-01-05T20:00", "2026-01-05T23:00")
+    assert [row.outcome for row in judged(long, rejected=[maybe])] == ["overlapped"]
+
+
+def test_reasons_not_to_run_and_what_is_not_over_come_before_a_maybe() -> None:
+    maybe = [rejected("2026-01-05T20:00", "2026-01-05T23:00")]
+    assert [row.outcome for row in judged(versions=[version(is_enabled=False)], rejected=maybe)] == ["disabled"]
+    soon = looking(Span(at("2026-01-01"), at("2026-01-05T22:59")))
+    assert [row.outcome for row in judged(horizon=soon, rejected=maybe)] == ["pending"]
+
+
+# Sessions that waited to run --------------------------------------------------------------------------------------
+
+TO_BE_ASKED = "No run is known; the job's own sessions are to be read before it is called missed."
+
+
+@pytest.mark.parametrize(("asked_to", "outcome"), [("22:59:59", "pending"), ("23:00:00", "missed")])
+def test_a_start_is_missed_when_the_jobs_own_sessions_were_read_after_its_time(asked_to: str, outcome: str) -> None:
+    why = TO_BE_ASKED if outcome == "pending" else "No run started within 2 h."
+    rows = judged(asked_to=at(f"2026-01-05T{asked_to}"))
+    assert in_short(rows) == [("05 21:00", outcome, None, None, why)]
+
+
+def test_nobody_is_asked_for_what_is_no_miss() -> None:
+    asked_to = at("2026-01-05T12:00")
+    overlapped = run("2026-01-05T15:00", "2026-01-05T23:30")
+    assert [row.outcome for row in judged(overlapped, asked_to=asked_to)] == ["overlapped"]
+    assert [row.outcome for row in judged(rejected=[rejected("2026-01-05T21:00")], asked_to=asked_to)] == [
+        "not_observed"
+    ]
+    assert in_short(judged(horizon=looking(), asked_to=asked_to))[0][4] == "It is not known yet what comes of it."
+
+
+def test_a_job_that_is_gone_cannot_be_asked_any_more() -> None:
+    gone = version(valid_to="2026-01-06T01:00", seen_to="2026-01-06T00:45")
+    rows = judged(versions=[gone], asked_to=at("2026-01-05T12:00"))
+    why = "The job was gone before its own sessions could be read."
+    assert in_short(rows) == [("05 21:00", "not_observed", None, None, why)]

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from etl.derive.definitions import Definition
 from etl.derive.expected import OPEN_OUTCOMES, REACH, ExpectedRun, Seen, StartFacts, expected_runs
 from etl.derive.horizon import Horizon, Span, Zones
+from etl.derive.rejected import RejectedSession, RejectedStarts
 from etl.derive.runs import chain, runs_of
 from etl.derive.sessions import Attempt
 from etl.derive.timetable import starts
@@ -176,8 +177,53 @@ def test_a_range_equals_its_part_of_the_whole(world: World, data: st.DataObject)
 @settings(deadline=None)
 def test_the_order_of_arrival_does_not_matter(world: World, random: Any) -> None:
     known = looked(world, world.passes)
-    shuffled = StartFacts(*(random.sample(list(each), len(list(each))) for each in known.facts))
+    versions, announced, runs = (random.sample(list(each), len(list(each))) for each in known.facts[:3])
+    shuffled = StartFacts(versions, announced, runs)
     assert scratch(known._replace(facts=shuffled)) == scratch(known)
+
+
+@st.composite
+def rejected_sessions(draw: st.DrawFn) -> list[RejectedSession]:
+    minutes = st.integers(-60, LENGTH)
+    found = []
+    for number in range(draw(st.integers(0, 5))):
+        begin = BEGIN + draw(minutes) * MINUTE
+        end = begin + draw(st.sampled_from([0, 0, 30, 600])) * MINUTE
+        found.append(RejectedSession(f"r{number}", "backup", draw(st.sampled_from([None, "j"])), begin, end))
+    return found
+
+
+@given(worlds(), rejected_sessions())
+@settings(deadline=None)
+def test_a_rejected_session_takes_from_starts_what_it_may_have_been_and_nothing_else(
+    world: World, rejected: list[RejectedSession]
+) -> None:
+    known = looked(world, world.passes)
+    facts = known.facts._replace(rejected=RejectedStarts(rejected))
+    for before, after in zip(scratch(known), scratch(known._replace(facts=facts)), strict=True):
+        at, met = before.expected_at, before.session_id
+        near = [each for each in rejected if each.end >= at - MINUTE and each.begin < at + timedelta(hours=2)]
+        if before != after:
+            assert (after.outcome, after.session_id) == ("not_observed", None)
+            assert near
+            assert before.outcome == "missed" or any(each.is_certain for each in near)
+        elif after.outcome == "missed":  # its time may have been shorter than two hours
+            assert not any(each.begin <= at <= each.end for each in rejected)
+        elif met is None and after.outcome in ("overlapped", "pending"):
+            assert not any(each.is_certain and at - MINUTE <= each.begin <= at for each in rejected)
+
+
+@given(rejected_sessions(), st.integers(-60, LENGTH), st.integers(0, 200))
+def test_a_stretch_has_a_rejected_session_if_any_may_have_started_in_it(
+    rejected: list[RejectedSession], start: int, length: int
+) -> None:
+    begin, end = BEGIN + start * MINUTE, BEGIN + (start + length) * MINUTE
+    starts = RejectedStarts(rejected)
+    inside = [each for each in rejected if each.end >= begin and each.begin < end]
+    assert (starts.between(begin, end) is None) == (not inside)
+    certain = sorted(each.begin for each in inside if each.is_certain and begin <= each.begin)
+    found = starts.certain_between(begin, end)
+    assert (found and found.begin) == next(iter(certain), None)
 
 
 @given(worlds())

@@ -44,6 +44,7 @@ MEANT: Mapping[str, Mapping[str, str]] = {
         "job": "the number of its latest version; to be derived again",
         "job_version": _FEWER,
         "run_status": "two words more; NotConfigured is an end",
+        "sync_cursor": "one more: up to where no start is asked about before it is called missed",
         "job_version_extra": "the table is gone; job_extra holds what stood there",
         **dict.fromkeys(("job_status", "job_change", "job_session", "job_run", "expected_run"), _POINTS),
         **dict.fromkeys(("rpt_job_history", "rpt_job_change", "rpt_job_session"), _POINTS),

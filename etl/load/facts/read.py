@@ -12,15 +12,18 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, or_
 from etl.derive.baselines import BASELINE_OF
 from etl.derive.calendar import day_of, status_named
 from etl.derive.days import Carried
-from etl.derive.expected import Announcement
+from etl.derive.expected import REACH, Announcement
 from etl.derive.horizon import Zones
 from etl.derive.job import CONTEXT, JobFacts
+from etl.derive.rejected import RejectedSession, RejectedStarts
 from etl.derive.runs import Streak
 from etl.derive.sessions import ORDER, Attempt, SessionRow
+from etl.load.asked import read_asked
 from etl.load.bulk import batches, is_among
 from etl.load.facts.definitions import changes_of, definitions_of
+from etl.load.rejections import rejected_sessions
 from etl.load.sessions import first_start
-from etl.transform.records import STREAM_OF_KIND, Kind
+from etl.transform.records import KINDS, STREAM_OF_KIND, Kind
 from etl.warehouse.tables import (
     job,
     job_day,
@@ -62,11 +65,12 @@ def job_facts(
     whole_walk_at = case((job.c.kind == "copy", server.c.copy_jobs_complete_at), else_=server.c.jobs_complete_at)
     observed_at = func.coalesce(job.c.last_seen_at, whole_walk_at).label("observed_at")
     rows = connection.execute(
-        select(job.c.id, job.c.kind, job.c.removed_at, observed_at, job.c.last_status, job.c.last_run_at)
+        select(job.c.id, job.c.kind, job.c.job_uid, job.c.removed_at, observed_at, job.c.last_status, job.c.last_run_at)
         .join(server, server.c.id == job.c.server_id)
         .where(is_among(connection, job.c.id, job_ids))
         .order_by(job.c.id)
-    )
+    ).all()
+    asked = read_asked(connection, server_id)
     facts = {
         row.id: JobFacts(
             server_id,
@@ -76,9 +80,13 @@ def job_facts(
             row.removed_at,
             row.observed_at,
             row.last_run_at if status_named(row.last_status).status_group == "Running" else None,
+            asked_to=asked.of(row.kind, row.job_uid),
         )
         for row in rows
     }
+    rejected = rejected_starts(rejected_sessions(connection, server_id, begin - REACH), rows)
+    for job_id, of_job in rejected.items():
+        facts[job_id].rejected = of_job
     since = begin - CONTEXT
     for job_id, definitions in definitions_of(connection, job_ids).items():
         facts[job_id].definitions = definitions
@@ -100,6 +108,21 @@ def job_facts(
     for each in facts.values():
         each.attempts.sort(key=ORDER)
     return list(facts.values())
+
+
+def rejected_starts(sessions: Sequence[RejectedSession], jobs: Iterable[Any]) -> dict[int, RejectedStarts]:
+    """Return the rejected sessions that may be runs of jobs (id, kind, job_uid), by job id, where there are any."""
+    of_uid: dict[str | None, list[RejectedSession]] = defaultdict(list)
+    for each in sessions:
+        of_uid[each.job_uid].append(each)
+    of_any = {kind: [each for each in of_uid[None] if each.job_kind in (None, kind)] for kind in KINDS}
+    shared = {kind: RejectedStarts(found) for kind, found in of_any.items()}  # many jobs may share many of these
+    found = {}
+    for each in jobs:
+        own = [one for one in of_uid.get(each.job_uid, ()) if one.job_kind in (None, each.kind)]
+        if own or shared[each.kind]:
+            found[each.id] = RejectedStarts([*own, *shared[each.kind].possible]) if own else shared[each.kind]
+    return found
 
 
 def read_what_came_before(connection: Connection, jobs: Sequence[JobFacts], begin: datetime) -> None:

@@ -7,12 +7,13 @@ whatever is killed in between is derived by the next pass.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
 from etl.derive.calendar import Day
+from etl.derive.rejected import RejectedSession
 from etl.load.bulk import BATCH, batches, is_among, update_rows, update_where
 from etl.load.facts.definitions import IS_OF_DEFINITION
 from etl.transform.records import Kind
@@ -46,6 +47,31 @@ def mark_stale(connection: Connection, job_ids: Collection[int], since: datetime
     """Mark some jobs."""
     for batch in batches(sorted(job_ids)):
         _mark(connection, since, is_among(connection, job.c.id, batch))
+
+
+def mark_stale_rejected(connection: Connection, server_id: int, rejected: Iterable[RejectedSession]) -> None:
+    """Mark the jobs whose runs rejected sessions may be, each from the earliest of these on."""
+    since: dict[tuple[Kind | None, str | None], datetime] = {}
+    for each in rejected:
+        key = (each.job_kind, each.job_uid)
+        since[key] = min(each.begin, since.get(key, each.begin))
+    if not since:
+        return
+    first_sight = connection.scalar(select(func.min(job.c.first_seen_at)).where(job.c.server_id == server_id))
+    if first_sight is None:
+        return
+    uids_since: dict[tuple[Kind | None, datetime], list[str]] = defaultdict(list)
+    for (kind, uid), begin in since.items():
+        at = max(begin, first_sight)  # of what was before, nothing is known by other means either
+        if uid is None:
+            of_kind = () if kind is None else (job.c.kind == kind,)
+            _mark(connection, at, job.c.server_id == server_id, *of_kind)
+        else:
+            uids_since[kind, at].append(uid)
+    for (kind, at), uids in uids_since.items():
+        of_kind = () if kind is None else (job.c.kind == kind,)
+        for batch in batches(sorted(uids)):
+            _mark(connection, at, job.c.server_id == server_id, job.c.job_uid.in_(batch), *of_kind)
 
 
 def mark_stale_filled(connection: Connection, job_ids: Collection[int]) -> None:

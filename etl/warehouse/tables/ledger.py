@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, Integer, PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, PrimaryKeyConstraint, UniqueConstraint
 
 from etl.warehouse.tables.schema import column, define, flag, instant, key, reference
 from etl.warehouse.types import long_text, word
@@ -71,7 +71,16 @@ rejected_document = define(
     instant("first_seen_at", "When it was first rejected", nullable=False),
     instant("last_seen_at", "When it was last rejected", nullable=False),
     column("occurrences", Integer(), "How often it was rejected", nullable=False),
-    instant("resolved_at", "When a good document of that id was read; NULL = open"),
+    column("job_kind", word(16), "Of a session: backup or copy; NULL = cannot be told"),
+    column("job_uid", word(64), "Of a session: its job's id, lower case; NULL = cannot be told"),
+    instant("started_at", "Of a session: its start; NULL = cannot be told"),
+    instant("listed_from", "Of a session without a start: it is not older; NULL = nobody knows"),
+    instant("listed_to", "Of a session without a start: it is not newer; NULL = first_seen_at"),
+    instant("resolved_at", "When it was read after all, gone or dismissed; NULL = open"),
+    column("resolved_as", word(16), "loaded, gone or dismissed; NULL = open. Only loaded tells what the document said"),
+    column("dismissed_because", long_text(), "Why it was dismissed, in the words of who did"),
+    CheckConstraint("job_kind IN ('backup', 'copy')", name="job_kind"),
+    CheckConstraint("resolved_as IN ('loaded', 'gone', 'dismissed')", name="resolved_as"),
     UniqueConstraint("server_id", "stream", "document_uid"),
 )
 

@@ -45,7 +45,7 @@ DANGERS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         r"is a superuser \(by way of {other}\)": ("ALTER ROLE {other} SUPERUSER", "GRANT {other} TO {name}"),
         r"may INSERT on job_day \(by way of PUBLIC\)": ("GRANT INSERT ON job_day TO PUBLIC",),
-        "may read rejected_document.api_version and 12 more": ("GRANT SELECT ON rejected_document TO PUBLIC",),
+        "may read rejected_document.api_version and 19 more": ("GRANT SELECT ON rejected_document TO PUBLIC",),
         "may read job.extra,": ("GRANT SELECT (extra) ON job TO {other}", "GRANT {other} TO {name}"),
         "may read sync_cursor.value,": (
             "ALTER ROLE {name} NOINHERIT",
