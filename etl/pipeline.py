@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
@@ -19,6 +20,7 @@ from etl.extract.client import Vb365Client
 from etl.extract.versions import ApiVersion, nothing_to_read, unserved_streams
 from etl.load import identity, ledger
 from etl.load.clocks import CLOCK_TOLERANCE
+from etl.load.cursors import is_first_load
 from etl.load.dimensions import assert_zone
 from etl.load.identity import Identity
 from etl.load.ledger import Clock, last_observation, system_clock
@@ -51,6 +53,7 @@ class SyncOptions:
     accept_new_installation: bool = False
     observed_at: datetime | None = None
     triggered_by: str = "sync"
+    stop: Event = field(default_factory=Event)  # who sets it ends what waits for a server
 
 
 def sync(
@@ -78,11 +81,13 @@ def sync(
             clock,
             options.triggered_by,
             traffic=client.traffic,
+            deadline=client.deadline,
             observed_at=options.observed_at,
             is_mass_removal_allowed=options.allow_mass_removal,
         ) as sync_run,
     ):
         ensure_dimensions(sync_run, zones.reporting)
+        client.deadline.is_first_load = is_first_load(engine, server_id, server.streams)
         if options.job:
             sync_one_job(sync_run, client, options.job.strip().lower())
         else:
@@ -186,7 +191,9 @@ def signed_in(
     with ExitStack() as closing:
         try:
             last_known = identity.remembered_version(engine, server.name)
-            client = closing.enter_context(Vb365Client.connect(server, settings.sync, last_known=last_known))
+            client = closing.enter_context(
+                Vb365Client.connect(server, settings.sync, last_known=last_known, stop=options.stop)
+            )
             server_id = identity.identify(
                 engine,
                 _identity(server, client),

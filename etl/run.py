@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from etl import log
 from etl.errors import LostLock, UsageError, Vb365EtlError
+from etl.extract.deadline import Deadline
 from etl.extract.traffic import Traffic
 from etl.load import ledger
 from etl.load.clocks import CLOCK_TOLERANCE, Observation
@@ -51,6 +52,7 @@ class SyncRun:
     is_from_file: bool
     is_instant_given: bool = False
     is_mass_removal_allowed: bool = False
+    deadline: Deadline = field(default_factory=Deadline)  # of the conversation with the server
     clock_shift: timedelta = timedelta()  # from this machine's clock to the one that this run goes by
     streams: list[StreamResult] = field(default_factory=list)
 
@@ -169,13 +171,14 @@ def open_sync_run(
     triggered_by: str,
     *,
     traffic: Traffic | None = None,
+    deadline: Deadline | None = None,
     observed_at: datetime | None = None,
     is_mass_removal_allowed: bool = False,
 ) -> Iterator[SyncRun]:
     """Lock the server, open the ledger row, fix the instant; close the row with the outcome, or with the error.
 
-    ``traffic`` is the conversation with the server; None = the documents come from a file. ``observed_at`` is
-    their instant where that is not now, or what the user says where no clock can be trusted.
+    ``traffic`` and ``deadline`` are those of the conversation with the server; None = the documents come from a file.
+    ``observed_at`` is their instant where that is not now, or what the user says where no clock can be trusted.
     """
     with ledger.server_lock(engine, server_id, server_name):
         started_at = clock()
@@ -191,6 +194,7 @@ def open_sync_run(
             is_from_file=traffic is None,
             is_instant_given=observed_at is not None,
             is_mass_removal_allowed=is_mass_removal_allowed,
+            deadline=deadline or Deadline(),
         )
         try:
             if observed_at is not None and traffic is not None:

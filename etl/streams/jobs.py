@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from etl import log
 from etl.errors import AccessDenied, BadResponse, DocumentRejected, IncompleteList, NotFound, SourceError
 from etl.extract.concurrently import fetch_concurrently
+from etl.extract.deadline import Deadline
 from etl.extract.versions import VERSIONS
 from etl.load.absences import Absences, read_absences, write_absences
 from etl.load.backlog import owe
@@ -59,6 +60,7 @@ class JobReading(Reading):
     api_version: int
     present: Present
     absences: Absences = field(default_factory=Absences)
+    deadline: Deadline = field(default_factory=Deadline)
     is_whole: bool = False
     hidden: set[str] = field(default_factory=set)
     vague: dict[str, int] = field(default_factory=dict)
@@ -194,7 +196,14 @@ def begin_reading(sync_run: SyncRun, kind: Kind, api_version: int, *, full: bool
         absences = read_absences(connection, sync_run.server_id, kind)
     present = Present(present.uids, {}) if full else present
     stream = STREAM_OF_KIND[kind]
-    return JobReading(stream=stream, kind=kind, api_version=api_version, present=present, absences=absences)
+    return JobReading(
+        stream=stream,
+        kind=kind,
+        api_version=api_version,
+        present=present,
+        absences=absences,
+        deadline=sync_run.deadline,
+    )
 
 
 def list_jobs(source: Source, listing: JobReading, progress: Progress | None = None) -> None:
@@ -220,11 +229,15 @@ def _list_once(source: Source, listing: JobReading, progress: Progress | None) -
     expected = len(listing.present.uids) or None
     try:
         for documents in source.listing(listing.stream):
+            has_news = False
             for raw in documents:
                 uid = listing.read(raw)
                 if uid is not None:
                     has_shifted |= uid in met
+                    has_news |= uid not in met and uid not in listing.present.uids
                     met.add(uid)
+            if has_news:
+                listing.deadline.note_new()
             if progress:
                 progress(listing.stream, len(met), expected)
     except IncompleteList as shortage:
