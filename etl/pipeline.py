@@ -32,7 +32,7 @@ from etl.streams.infrastructure import sync_infrastructure
 from etl.streams.jobs import ask_for_rejected_jobs, sync_jobs, sync_one_job
 from etl.streams.messages import sync_messages
 from etl.streams.reading import Progress
-from etl.streams.saved_jobs import documents_in, load_saved_jobs, load_stored_jobs
+from etl.streams.saved_jobs import backfill_saved_jobs, documents_in, load_saved_jobs, load_stored_jobs
 from etl.streams.session_reading import STREAM as SESSIONS
 from etl.warehouse.engine import reading
 
@@ -122,20 +122,27 @@ def load_file(
     api_version: int,
     observed_at: datetime | None = None,
     clock: Clock = system_clock,
+    *,
+    is_backfill: bool = False,
 ) -> SyncResult:
     """Load a saved job, or a list or page of jobs, for one server, created if absent; nothing is removed by it.
 
     ``observed_at`` is when it was saved (default: now). Where that is not after the server's last observation,
-    equal documents change nothing and differing ones raise UsageError.
+    equal documents change nothing and differing ones raise UsageError; ``is_backfill``: they are put in front of all
+    that is known, and have to be older than it.
     """
     documents = documents_in(path)
     _assert_plausible(observed_at, clock())
     server = settings.server_named(server_name)
     server_id = identity.identify(engine, Identity(server_name, timezone=server.timezone if server else None), clock())
-    with open_sync_run(engine, server_id, server_name, clock, "file", observed_at=observed_at) as sync_run:
+    triggered_by = ledger.BACKFILL if is_backfill else "file"
+    with open_sync_run(engine, server_id, server_name, clock, triggered_by, observed_at=observed_at) as sync_run:
         ensure_dimensions(sync_run, settings.reporting_zone)
-        last = last_observation(engine, server_id) if observed_at else None
-        load_saved_jobs(sync_run, documents, api_version, last)
+        if is_backfill:
+            backfill_saved_jobs(sync_run, documents, api_version)
+        else:
+            last = last_observation(engine, server_id) if observed_at else None
+            load_saved_jobs(sync_run, documents, api_version, last)
     return sync_run.result(api_version)
 
 

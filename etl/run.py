@@ -121,15 +121,16 @@ class SyncRun:
         """Note the run's instant with the first of what was observed at it."""
         ledger.note_observation(connection, self.row, self.observation)
 
-    def finish(self, load: Callable[[Connection], StreamResult]) -> None:
-        """Write the last of a stream, or all of it, together with its result."""
+    def finish(self, *loads: Callable[[Connection], StreamResult]) -> None:
+        """Write the last of a stream, or all of it, together with its result; of several streams all or nothing."""
 
-        def change(connection: Connection) -> StreamResult:
-            result = load(connection)
-            ledger.note_stream(connection, self.row, result)
-            return result
+        def change(connection: Connection) -> list[StreamResult]:
+            results = [load(connection) for load in loads]
+            for result in results:
+                ledger.note_stream(connection, self.row, result)
+            return results
 
-        self.streams.append(self.write(change))
+        self.streams += self.write(change)
 
     def fail(self, stream: str, error: Vb365EtlError, *, seen: int = 0, added: int = 0) -> None:
         """Note that a stream could not be read, and what was loaded of it before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -189,7 +190,13 @@ def test_a_stop_ends_what_waits_before_the_next_try(server: SimulatedServer, con
 def test_a_stop_ends_what_waits_for_a_connection(connect: Connect, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     released = threading.Event()
     owner = "httpcore.SyncBackend" if what == "connect_tcp" else "httpcore._backends.sync.SyncStream"
-    monkeypatch.setattr(f"{owner}.{what}", lambda *_, **__: released.wait(20))
+    listener = socket.create_server(("127.0.0.1", 0))  # anything that can be closed
+
+    def wait(*_: object, **__: object) -> socket.socket:
+        released.wait(20)
+        return listener
+
+    monkeypatch.setattr(f"{owner}.{what}", wait)
     try:
         with SimulatedServer(World(seed=1, jobs=1), tls=True) as server, within(1.0), pytest.raises(Stopped):
             connect(server, ca_file=server.certificate_file, stop=stop_in(0.2))
