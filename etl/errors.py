@@ -101,6 +101,10 @@ class BadResponse(SourceError):
     missing_status: int | None = None
 
 
+class DeadlineReached(SourceError):
+    """The pass has talked to the server for as long as it may."""
+
+
 class ClocksDisagree(SourceError):
     """This machine, the server and a third clock cannot be brought together: nobody knows what time it is."""
 
@@ -153,6 +157,10 @@ class LostLock(WarehouseError):
 
 class ExportFailed(Vb365EtlError):
     """The folder of an export cannot be written."""
+
+
+class Stopped(Vb365EtlError):
+    """The program was told to end while a pass ran; the next one completes it."""
 
 
 class Locked(Vb365EtlError):

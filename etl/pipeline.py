@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
@@ -19,6 +20,7 @@ from etl.extract.client import Vb365Client
 from etl.extract.versions import ApiVersion, nothing_to_read, unserved_streams
 from etl.load import identity, ledger
 from etl.load.clocks import CLOCK_TOLERANCE
+from etl.load.cursors import is_first_load
 from etl.load.dimensions import assert_zone
 from etl.load.identity import Identity
 from etl.load.ledger import Clock, last_observation, system_clock
@@ -31,7 +33,7 @@ from etl.streams.job_sessions import ask_before_missed
 from etl.streams.jobs import ask_for_rejected_jobs, sync_jobs, sync_one_job
 from etl.streams.messages import sync_messages
 from etl.streams.reading import Progress
-from etl.streams.saved_jobs import documents_in, load_saved_jobs, load_stored_jobs
+from etl.streams.saved_jobs import backfill_saved_jobs, documents_in, load_saved_jobs, load_stored_jobs
 from etl.streams.session_reading import STREAM as SESSIONS
 from etl.warehouse.engine import reading
 
@@ -52,6 +54,7 @@ class SyncOptions:
     accept_new_installation: bool = False
     observed_at: datetime | None = None
     triggered_by: str = "sync"
+    stop: Event = field(default_factory=Event)  # who sets it ends what waits for a server
 
 
 def sync(
@@ -79,11 +82,13 @@ def sync(
             clock,
             options.triggered_by,
             traffic=client.traffic,
+            deadline=client.deadline,
             observed_at=options.observed_at,
             is_mass_removal_allowed=options.allow_mass_removal,
         ) as sync_run,
     ):
         ensure_dimensions(sync_run, zones.reporting)
+        client.deadline.is_first_load = is_first_load(engine, server_id, server.streams)
         if options.job:
             sync_one_job(sync_run, client, options.job.strip().lower())
         else:
@@ -128,20 +133,27 @@ def load_file(
     api_version: int,
     observed_at: datetime | None = None,
     clock: Clock = system_clock,
+    *,
+    is_backfill: bool = False,
 ) -> SyncResult:
     """Load a saved job, or a list or page of jobs, for one server, created if absent; nothing is removed by it.
 
     ``observed_at`` is when it was saved (default: now). Where that is not after the server's last observation,
-    equal documents change nothing and differing ones raise UsageError.
+    equal documents change nothing and differing ones raise UsageError; ``is_backfill``: they are put in front of all
+    that is known, and have to be older than it.
     """
     documents = documents_in(path)
     _assert_plausible(observed_at, clock())
     server = settings.server_named(server_name)
     server_id = identity.identify(engine, Identity(server_name, timezone=server.timezone if server else None), clock())
-    with open_sync_run(engine, server_id, server_name, clock, "file", observed_at=observed_at) as sync_run:
+    triggered_by = ledger.BACKFILL if is_backfill else "file"
+    with open_sync_run(engine, server_id, server_name, clock, triggered_by, observed_at=observed_at) as sync_run:
         ensure_dimensions(sync_run, settings.reporting_zone)
-        last = last_observation(engine, server_id) if observed_at else None
-        load_saved_jobs(sync_run, documents, api_version, last)
+        if is_backfill:
+            backfill_saved_jobs(sync_run, documents, api_version)
+        else:
+            last = last_observation(engine, server_id) if observed_at else None
+            load_saved_jobs(sync_run, documents, api_version, last)
     return sync_run.result(api_version)
 
 
@@ -197,7 +209,9 @@ def signed_in(
     with ExitStack() as closing:
         try:
             last_known = identity.remembered_version(engine, server.name)
-            client = closing.enter_context(Vb365Client.connect(server, settings.sync, last_known=last_known))
+            client = closing.enter_context(
+                Vb365Client.connect(server, settings.sync, last_known=last_known, stop=options.stop)
+            )
             server_id = identity.identify(
                 engine,
                 _identity(server, client),

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from etl import log
 from etl.errors import LostLock, UsageError, Vb365EtlError
+from etl.extract.deadline import Deadline
 from etl.extract.traffic import Traffic
 from etl.load import ledger
 from etl.load.clocks import CLOCK_TOLERANCE, Observation
@@ -51,6 +52,7 @@ class SyncRun:
     is_from_file: bool
     is_instant_given: bool = False
     is_mass_removal_allowed: bool = False
+    deadline: Deadline = field(default_factory=Deadline)  # of the conversation with the server
     clock_shift: timedelta = timedelta()  # from this machine's clock to the one that this run goes by
     streams: list[StreamResult] = field(default_factory=list)
 
@@ -119,15 +121,16 @@ class SyncRun:
         """Note the run's instant with the first of what was observed at it."""
         ledger.note_observation(connection, self.row, self.observation)
 
-    def finish(self, load: Callable[[Connection], StreamResult]) -> None:
-        """Write the last of a stream, or all of it, together with its result."""
+    def finish(self, *loads: Callable[[Connection], StreamResult]) -> None:
+        """Write the last of a stream, or all of it, together with its result; of several streams all or nothing."""
 
-        def change(connection: Connection) -> StreamResult:
-            result = load(connection)
-            ledger.note_stream(connection, self.row, result)
-            return result
+        def change(connection: Connection) -> list[StreamResult]:
+            results = [load(connection) for load in loads]
+            for result in results:
+                ledger.note_stream(connection, self.row, result)
+            return results
 
-        self.streams.append(self.write(change))
+        self.streams += self.write(change)
 
     def result_of(self, stream: str) -> StreamResult | None:
         """Return what was noted of a stream that is read to its end."""
@@ -184,13 +187,14 @@ def open_sync_run(
     triggered_by: str,
     *,
     traffic: Traffic | None = None,
+    deadline: Deadline | None = None,
     observed_at: datetime | None = None,
     is_mass_removal_allowed: bool = False,
 ) -> Iterator[SyncRun]:
     """Lock the server, open the ledger row, fix the instant; close the row with the outcome, or with the error.
 
-    ``traffic`` is the conversation with the server; None = the documents come from a file. ``observed_at`` is
-    their instant where that is not now, or what the user says where no clock can be trusted.
+    ``traffic`` and ``deadline`` are those of the conversation with the server; None = the documents come from a file.
+    ``observed_at`` is their instant where that is not now, or what the user says where no clock can be trusted.
     """
     with ledger.server_lock(engine, server_id, server_name):
         started_at = clock()
@@ -206,6 +210,7 @@ def open_sync_run(
             is_from_file=traffic is None,
             is_instant_given=observed_at is not None,
             is_mass_removal_allowed=is_mass_removal_allowed,
+            deadline=deadline or Deadline(),
         )
         try:
             if observed_at is not None and traffic is not None:

@@ -59,6 +59,7 @@ def test_defaults_without_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
             "max_removed_share": 0.5,
             "logs_per_pass": 200,
             "max_list_bytes": 8_589_934_592,
+            "deadline": timedelta(hours=6),
         },
         "servers": (),
     }
@@ -181,6 +182,8 @@ def test_a_mistake_in_the_environment(monkeypatch: pytest.MonkeyPatch, name: str
         ("[sync]\npage_size = 10001", "sync.page_size: must be less than or equal to 10000"),
         ("[sync]\nmax_removed_share = 1.5", "sync.max_removed_share: must be less than or equal to 1"),
         ("[sync]\nlogs_per_pass = -1", "sync.logs_per_pass: must be greater than or equal to 0"),
+        ('[sync]\ndeadline = "0s"', "sync.deadline: must be at least 1s"),
+        ('[sync]\ndeadline = "soon"', "sync.deadline: must be a duration such as 90s, 15m, 2h or 1d"),
         ("[sync]\nmax_list_bytes = 1", "sync.max_list_bytes: must be greater than or equal to 1048576"),
         ('[reporting]\nlate_after = "soon"', "reporting.late_after: must be a duration such as 90s, 15m, 2h or 1d"),
         ('[reporting]\ntimezone = "Europe/Berln"', "no time zone 'Europe/Berln' (did you mean Europe/Berlin?)"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -35,7 +35,10 @@ def passes_at_once(engine: Engine) -> int:
 def sync_servers(
     engine: Engine, settings: Settings, servers: Sequence[ServerSettings], options: SyncOptions
 ) -> list[Row]:
-    """Run one pass over each server and return one row for each, in this order; a failed one does not end the rest."""
+    """Run one pass over each server and return one row for each, in this order; a failed one does not end the rest.
+
+    Ctrl+C ends what waits for a server; the passes end where they are.
+    """
     from etl import pipeline
 
     def one(server: ServerSettings, report: ReportProgress | None) -> Row:
@@ -47,7 +50,15 @@ def sync_servers(
         return attempt(server.name, lambda: pipeline.sync(engine, settings, server, options, progress=shown))
 
     with output.progress() as report, ThreadPoolExecutor(passes_at_once(engine)) as pool:
-        return list(pool.map(lambda server: one(server, report), servers))
+        passes = [pool.submit(one, server, report) for server in servers]
+        try:
+            while wait(passes, timeout=1.0).not_done:
+                pass  # without a timeout, Ctrl+C would not be seen on Windows
+        except KeyboardInterrupt:
+            options.stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+        return [each.result() for each in passes]
 
 
 def attempt(server_name: str, run: Callable[[], SyncResult]) -> Row:

@@ -29,7 +29,7 @@ def run(context: typer.Context, config: Config = None) -> None:
     stop = threading.Event()
     with scheduler.stopping_on_signals(stop):
         engine = open_database(settings, upgrade=True)
-        options = pipeline.SyncOptions(triggered_by="schedule")
+        options = pipeline.SyncOptions(triggered_by="schedule", stop=stop)
 
         def run_pass(server: ServerSettings) -> None:
             row = attempt(server.name, lambda: pipeline.sync(engine, settings, server, options))

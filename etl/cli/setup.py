@@ -39,6 +39,8 @@ timeout_seconds = 60
 max_removed_share = 0.5                 # more of a server's jobs gone: not without --allow-mass-removal
 logs_per_pass = 200                     # logs of runs that did not succeed read by one pass; the next reads on
 max_list_bytes = 8589934592             # a list longer than this is an error of its stream
+deadline = "6h"                         # so long may a pass talk to its server; a first load counts from the last new
+                                        # item, up to 48h
 
 [[servers]]                             # one such block for each VB365 server
 name = "hq"

@@ -33,6 +33,10 @@ def sync(
             metavar="T", help="When it was sent or is read, if not now; without a zone in it, in the reporting one."
         ),
     ] = None,
+    backfill: Annotated[
+        bool,
+        typer.Option("--backfill", help="With --from-file and --observed-at: it is older than all that is known."),
+    ] = False,
     allow_mass_removal: Annotated[
         bool, typer.Option("--allow-mass-removal", help="Accept that more jobs are gone than max_removed_share allows.")
     ] = False,
@@ -47,13 +51,17 @@ def sync(
     if from_file is None and api_version is not None:
         raise UsageError("--api-version goes with --from-file")
     if from_file is not None and (job or full or allow_mass_removal or accept_new_installation):
-        raise UsageError("--from-file goes only with --api-version and --observed-at")
+        raise UsageError("--from-file goes only with --api-version, --observed-at and --backfill")
+    if backfill and (from_file is None or observed_at is None):
+        hint = "files from before the first observation are loaded with it, the newest first"
+        raise UsageError("--backfill goes with --from-file and --observed-at", hint=hint)
     if job is not None and not job.strip().strip("."):  # an empty variable of a script must not become a full pass
         raise UsageError(f"--job {job!r} is not the id of a job", hint="it is the last part of the job's URL")
     settings = open_settings(context, config)
     if from_file is not None:
         name = _one_name(settings, names, "--from-file")
-        _load_file(settings, name, from_file, _version(api_version), observed_at, json=json)
+        version = _version(api_version)
+        _load_file(settings, name, from_file, version, observed_at, is_backfill=backfill, json=json)
         return
     if job is not None:
         names = [_one_name(settings, names, "--job")]
@@ -92,7 +100,14 @@ def _version(text: str | None) -> int:
 
 
 def _load_file(
-    settings: Settings, name: str, path: Path, api_version: int, observed_at: str | None, *, json: bool
+    settings: Settings,
+    name: str,
+    path: Path,
+    api_version: int,
+    observed_at: str | None,
+    *,
+    is_backfill: bool,
+    json: bool,
 ) -> None:
     from etl.cli.passes import finish
     from etl.config import server_name
@@ -106,5 +121,5 @@ def _load_file(
         raise UsageError(f"a server cannot be named {name!r}: it {error}") from None
     when = parse_when(observed_at, settings.reporting_zone) if observed_at is not None else None
     engine = open_database(settings, upgrade=True)
-    result = load_file(engine, settings, name, path, api_version, when)
+    result = load_file(engine, settings, name, path, api_version, when, is_backfill=is_backfill)
     finish([asdict(result)], json=json, zone=settings.reporting_zone)

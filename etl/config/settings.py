@@ -162,6 +162,15 @@ class SyncSettings(_Section):
     logs_per_pass: int = Field(default=200, ge=0, le=100_000)
     max_list_bytes: int = Field(default=8 * 1024**3, ge=1024**2)
     """So long may one list be in all, decoded: what runs over is an error of its stream."""
+    deadline: Duration = timedelta(hours=6)
+    """So long may one pass talk to its server; a first load counts from the last that was new, up to 48 hours."""
+
+    @field_validator("deadline")
+    @classmethod
+    def _deadline_leaves_time(cls, value: timedelta) -> timedelta:
+        if value <= timedelta():
+            raise ValueError("must be at least 1s")
+        return value
 
 
 class ServerSettings(_Section):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from etl import log
-from etl.errors import BadResponse, ServerFailed, SignInError, SourceError
+from etl.errors import BadResponse, ServerFailed, SignInError, SourceError, Stopped
 from etl.extract.answers import api_message
 from etl.extract.connection import Auth, Connection, Request, Response
 from etl.extract.documents import json_object, pick
@@ -77,7 +77,7 @@ class BearerAuth(Auth):
         request = self._connection.form(f"{self._version.token_path}/logout", {}, sign_in=False)
         request.headers["Authorization"] = f"Bearer {self._token.access}"
         self._token = None
-        with suppress(SourceError):
+        with suppress(SourceError, Stopped):
             self._connection.send(request)
 
     def _renew(self, old: _Token | None) -> Generator[Request, Response, _Token]:

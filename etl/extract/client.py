@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,7 +39,7 @@ class Vb365Client:
 
     def __init__(self, connection: Connection, version: ApiVersion, auth: BearerAuth, options: SyncSettings) -> None:
         self._connection, self._version, self._auth = connection, version, auth
-        self.traffic = connection.traffic
+        self.traffic, self.deadline = connection.traffic, connection.deadline
         self._lists = Lists(connection, auth, options.max_list_bytes)
         self._page_size = options.page_size
         self._log: str | None = None  # where this server keeps the log of a session, {} being its id, once one was read
@@ -55,13 +56,14 @@ class Vb365Client:
         *,
         last_known: str | None = None,
         retries: RetryPolicy | None = None,
+        stop: threading.Event | None = None,
     ) -> Self:
         """Check the certificate, find the API version, sign in.
 
-        ``last_known`` is the version that the database remembers ("v8"). Raises a SourceError, ConfigurationError (no
-        account, unreadable ca_file) or SecretError.
+        ``last_known`` is the version that the database remembers ("v8"); ``stop`` ends whatever waits for the server.
+        Raises a SourceError, ConfigurationError (no account, unreadable ca_file), SecretError or Stopped.
         """
-        connection = Connection(server, options, retries or RetryPolicy())
+        connection = Connection(server, options, retries or RetryPolicy(), stop)
         try:
             if not server.username:
                 raise ConfigurationError(

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import httpcore
 import httpx
 from httpx import Auth as Auth
 from httpx import Request as Request
@@ -22,7 +23,9 @@ from httpx import Response as Response
 from httpx_retries import Retry, RetryTransport
 
 from etl import log
-from etl.errors import BadResponse, ForeignOrigin, SourceError, Unreachable
+from etl.errors import BadResponse, DeadlineReached, ForeignOrigin, SourceError, Stopped, Unreachable
+from etl.extract.deadline import Deadline
+from etl.extract.sockets import AnswerTooSlow, Sockets
 from etl.extract.tls import Trust, speaks_tls
 from etl.extract.traffic import Traffic
 
@@ -33,6 +36,9 @@ REDIRECTS_AT_MOST = 5
 _MEBIBYTE = 1024 * 1024
 LONGEST_ANSWER = 64 * _MEBIBYTE  # a page of 10,000 jobs has about 20
 _LONGEST_OTHER = _MEBIBYTE
+# An answer has so many times as long as it may be silent: 10 minutes, in which a modem brings a page of 1000 jobs.
+_SILENCES_AN_ANSWER = 10
+_IDLE_AT_MOST = 5.0  # seconds that a connection is kept without a request
 # A link like "v8/Jobs?offset=30", meant from the root of the API.
 _ROOTLESS = re.compile(r"(?:[^/?#:]+/)*v[0-9]+/", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -50,6 +56,21 @@ class RetryPolicy:
 class _Retry(Retry):
     """A certificate, a port without TLS or a host name does not get better by asking again."""
 
+    deadline: Deadline | None = None
+
+    def sleep(self, response: Response | Exception) -> None:
+        """Wait as it should be before the next try, but no longer than the pass may last."""
+        seconds = self._calculate_sleep(response.headers if isinstance(response, Response) else {})
+        if self.deadline:
+            self.deadline.sleep(seconds)
+        self.elapsed_sleep += seconds
+
+    def increment(self) -> Retry:
+        following = super().increment()
+        if isinstance(following, _Retry):
+            following.deadline = self.deadline
+        return following
+
     def is_retryable_exception(self, exception: Exception) -> bool:
         if not super().is_retryable_exception(exception):
             return False
@@ -61,13 +82,15 @@ class _Retry(Retry):
         )
 
 
-def what_may_be_repeated(policy: RetryPolicy, *, whole: bool = False, sign_in: bool = False) -> Retry:
+def what_may_be_repeated(
+    policy: RetryPolicy, deadline: Deadline, *, whole: bool = False, sign_in: bool = False
+) -> Retry:
     """Say which requests are repeated: reads after a broken connection or a passing refusal, sign-ins if never seen.
 
     ``whole``: the body is read at once, so that one which breaks off is asked for again, too. A sign-in is repeated
     only if it did not reach the server or was put off (429, 503): a refused one would count towards a lockout.
     """
-    return _Retry(
+    retry = _Retry(
         total=policy.repeats,
         backoff_factor=policy.backoff_seconds,
         max_backoff_wait=policy.longest_wait_seconds,
@@ -77,6 +100,8 @@ def what_may_be_repeated(policy: RetryPolicy, *, whole: bool = False, sign_in: b
         retry_on_exceptions=[httpx.ConnectError, httpx.ConnectTimeout] if sign_in else None,
         validate_response=_read if whole else None,
     )
+    retry.deadline = deadline
+    return retry
 
 
 def _read(response: Response) -> None:
@@ -136,8 +161,8 @@ def _limited(request: Request, response: Response) -> Response:
 class _Wire(httpx.BaseTransport):
     """The inner transport: opened at the first request, since a pinned server is looked at before; counts."""
 
-    def __init__(self, trust: Trust | None, limits: httpx.Limits, traffic: Traffic) -> None:
-        self._trust, self._limits, self._traffic = trust, limits, traffic
+    def __init__(self, trust: Trust | None, connections: int, traffic: Traffic, sockets: Sockets) -> None:
+        self._trust, self._connections, self._traffic, self._sockets = trust, connections, traffic, sockets
         self._lock = threading.Lock()
         self._inner: httpx.HTTPTransport | None = None
         self._is_closed = False
@@ -162,7 +187,14 @@ class _Wire(httpx.BaseTransport):
                     raise httpx.ConnectTimeout(str(error)) from error
                 except OSError as error:
                     raise httpx.ConnectError(str(error)) from error
-                self._inner = httpx.HTTPTransport(verify=context, limits=self._limits, trust_env=False)
+                self._inner = httpx.HTTPTransport(verify=context, trust_env=False)
+                # httpx has no argument for the sockets that its pool is to open.
+                self._inner._pool = httpcore.ConnectionPool(
+                    ssl_context=context,
+                    max_connections=self._connections,
+                    keepalive_expiry=_IDLE_AT_MOST,
+                    network_backend=self._sockets,
+                )
             return self._inner
 
     def close(self) -> None:
@@ -175,9 +207,12 @@ class _Wire(httpx.BaseTransport):
 class Connection:
     """Speaks to exactly one origin; safe for many threads. Every failure is a SourceError."""
 
-    def __init__(self, server: ServerSettings, options: SyncSettings, policy: RetryPolicy) -> None:
+    def __init__(
+        self, server: ServerSettings, options: SyncSettings, policy: RetryPolicy, stop: threading.Event | None = None
+    ) -> None:
         self.where = f"server {server.name} ({server.url})"
         self.traffic = Traffic()
+        self.deadline = Deadline(options.deadline, stop=stop)
         self._base = httpx.URL(server.url)
         self._policy = policy
         self._timeout = options.timeout_seconds
@@ -192,9 +227,11 @@ class Connection:
                 fingerprint_sha256=server.fingerprint_sha256,
             )
         # Two more than the pool of the pipeline: the list that is read ahead, and a sign-in in between.
-        limits = httpx.Limits(max_connections=options.requests_at_once + 2)
+        connections = options.requests_at_once + 2
+        self._answer_seconds = _SILENCES_AN_ANSWER * self._timeout
+        wire = _Wire(self._trust, connections, self.traffic, Sockets(self.deadline, self._answer_seconds))
         self._client = httpx.Client(
-            transport=RetryTransport(transport=_Wire(self._trust, limits, self.traffic), retry=_Retry(total=0)),
+            transport=RetryTransport(transport=wire, retry=_Retry(total=0)),
             timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 10.0)),
             headers={"Accept": "application/json", "User-Agent": "vb365-etl"},
             follow_redirects=False,
@@ -259,9 +296,10 @@ class Connection:
         """
         url = self.resolve(href)
         policy = RetryPolicy(repeats=0) if once else self._policy
-        extensions: dict[str, Any] = {"retry": what_may_be_repeated(policy, whole=whole)}
+        extensions: dict[str, Any] = {"retry": what_may_be_repeated(policy, self.deadline, whole=whole)}
         extensions["longest"] = LONGEST_ANSWER if whole else None
-        with self._explained():
+        with self._explained(f"GET {httpx.URL(url).path}"):
+            self.deadline.check()
             for _ in range(1 + REDIRECTS_AT_MOST):
                 # httpx's own ``params`` would drop the link's query.
                 target = httpx.URL(url).copy_merge_params(query) if query else url
@@ -290,12 +328,12 @@ class Connection:
     def form(self, path: str, fields: Mapping[str, str], *, sign_in: bool = True) -> Request:
         """Build the POST of a form; it is repeated only as a sign-in may be."""
         policy = self._policy if sign_in else RetryPolicy(repeats=0)
-        retries = {"retry": what_may_be_repeated(policy, sign_in=True)}
+        retries = {"retry": what_may_be_repeated(policy, self.deadline, sign_in=True)}
         return self._client.build_request("POST", self.resolve(path), data=dict(fields), extensions=retries)
 
     def send(self, request: Request) -> Response:
         """Send a request as it is and read the whole answer."""
-        with self._explained():
+        with self._explained(f"{request.method} {request.url.path}"):
             return self._client.send(request, auth=None)
 
     def wants_https(self) -> Unreachable | None:
@@ -311,9 +349,17 @@ class Connection:
         self._client.close()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, request: str) -> Iterator[None]:
         try:
             yield
+        except AnswerTooSlow as error:
+            what = f"{request} was not answered whole within {self._answer_seconds:g} seconds"
+            hint = "the server or the network is very slow, or stuck; sync.timeout_seconds can be raised"
+            raise self._unreachable(what, hint) from error
+        except (DeadlineReached, Stopped) as error:
+            if error.where is None:
+                raise type(error)(f"{request}: {error.what}", where=self.where, hint=error.hint) from error
+            raise
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise self._explain(error) from error
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from etl.warehouse.tables import sync_cursor
+from etl.warehouse.engine import reading
+from etl.warehouse.tables import server, sync_cursor
 
 
 def read_cursor(connection: Connection, server_id: int, stream: str) -> dict[str, Any] | None:
@@ -17,6 +19,14 @@ def read_cursor(connection: Connection, server_id: int, stream: str) -> dict[str
         select(sync_cursor.c.value).where(sync_cursor.c.server_id == server_id, sync_cursor.c.stream == stream)
     )
     return None if text is None else dict(orjson.loads(text))
+
+
+def is_first_load(engine: Engine, server_id: int, streams: Collection[str]) -> bool:
+    """Tell whether the jobs, or the sessions back to the oldest, have not been read to their ends before."""
+    with reading(engine) as connection:
+        listed_at = connection.scalar(select(server.c.jobs_complete_at).where(server.c.id == server_id))
+        sessions = read_cursor(connection, server_id, "sessions")
+    return listed_at is None or ("sessions" in streams and (sessions is None or "back_to" in sessions))
 
 
 def write_cursor(connection: Connection, server_id: int, stream: str, value: dict[str, Any], at: datetime) -> None:

@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, insert, or_, select, update
 
 from etl.errors import Locked, LostLock, Vb365EtlError
 from etl.load.clocks import Observation, database_clock, observation
@@ -20,6 +20,9 @@ from etl.warehouse.locks import lock, retry_on_contention
 from etl.warehouse.tables import server, sync_run, sync_run_stream
 
 Clock = Callable[[], datetime]
+
+BACKFILL = "backfill"
+"""What triggers a pass that puts an old file in front of the history: it tells of the past, and is nobody's last."""
 
 
 def system_clock() -> datetime:
@@ -156,6 +159,30 @@ def last_observation(engine: Engine, server_id: int) -> datetime | None:
     with reading(engine) as connection:
         at: datetime | None = connection.scalar(select(server.c.observed_at).where(server.c.id == server_id))
     return at
+
+
+class Sighting(NamedTuple):
+    """An observation of a stream, and the pass that made it."""
+
+    at: datetime
+    run_id: int
+
+
+def first_sighting(connection: Connection, server_id: int, stream: str, *, of_all: bool) -> Sighting | None:
+    """Return the first observation of a stream; ``of_all``: the first that would have shown whatever was there."""
+    conditions = [
+        sync_run.c.server_id == server_id,
+        sync_run.c.observed_at.is_not(None),
+        sync_run.c.status != "rewound",
+        sync_run_stream.c.stream == stream,
+        sync_run_stream.c.status != "failed",
+    ]
+    if of_all:
+        is_saved = sync_run.c.triggered_by.in_(("file", BACKFILL))
+        conditions.append(or_(sync_run_stream.c.complete_to.is_not(None), is_saved))
+    observed = select(sync_run.c.observed_at, sync_run.c.id).join(sync_run_stream)
+    first = connection.execute(observed.where(*conditions).order_by(sync_run.c.observed_at, sync_run.c.id)).first()
+    return None if first is None else Sighting(*first)
 
 
 def observe(engine: Engine, row: LedgerRow, now: datetime, server_date: datetime | None) -> Observation:

@@ -6,13 +6,14 @@ where they are missing, by one transaction at a time.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Table, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Table, select, update
 
 from etl.load.bulk import batches, find_rows, insert_missing, insert_rows, insert_tuples, is_among
 from etl.load.jobs.diff import Definition
@@ -93,6 +94,21 @@ class References:
     def id_of(self, field: str, uid: str | bool | None) -> int | None:
         """Return the surrogate key of what ``field`` of a record refers to."""
         return None if uid is None else self._ids[field, str(uid)]
+
+    def move_first_seen(self) -> None:
+        """Note that what was looked up was seen at this earlier instant already."""
+        at = self._observed_at
+        ids: dict[Table, set[int]] = defaultdict(set)
+        for (field, _), identifier in self._ids.items():
+            ids[REFERENCES[field]].add(identifier)
+        ids[schedule] |= set(self._schedules.values())
+        for table, some in ids.items():
+            for batch in batches(sorted(some)):
+                later = (is_among(self._connection, table.c.id, batch), table.c.first_seen_at > at)
+                if table is job:
+                    stubs = (*later, job.c.is_stub == 1)
+                    self._connection.execute(update(job).where(*stubs).values(removed_at=at))
+                self._connection.execute(update(table).where(*later).values(first_seen_at=at))
 
     def schedule_ids(self, schedules: Iterable[Schedule]) -> Mapping[Schedule, int]:
         """Return the key of every policy, storing new ones; a policy without any value has none."""

@@ -40,6 +40,7 @@ def serve(
 ) -> None:
     """Run passes until ``stop`` is set: the first ones at once, then by the schedule; return when all have ended.
 
+    Whoever runs a pass looks at ``stop``, too: it ends what waits for a server.
     A pass that fails is logged and tried again at its next time. A time that comes while the server's pass before
     still runs, or that the machine slept through, is caught up by one pass, however many there were. A clock that is
     set back does not keep the passes waiting until it shows the former times again.
@@ -123,7 +124,10 @@ def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
         for each in handled:
             signal.signal(each, signal.SIG_DFL)
         stop.set()
-        logger.info("stopping: no new pass starts, a running one finishes", signal=signal.Signals(number).name)
+        logger.info(
+            "stopping: no new pass starts, a running one asks its server nothing more",
+            signal=signal.Signals(number).name,
+        )
 
     before = {each: signal.signal(each, request_stop) for each in handled}
     try:

@@ -185,6 +185,18 @@ class Faults:
         """Wait before the answer is sent."""
         return self.after(path, lambda _, response: replace(response, delay=seconds), times=times, skip=skip)
 
+    def drip(
+        self, path: str, seconds: float, *, with_head: bool = False, times: int | None = 1, skip: int = 0
+    ) -> Fault:
+        """Send the body (and the head, if wanted) byte by byte, with a pause before each."""
+        return self.after(
+            path, lambda _, each: replace(each, drip=seconds, drips_head=with_head), times=times, skip=skip
+        )
+
+    def hang(self, path: str, *, times: int | None = 1, skip: int = 0) -> Fault:
+        """Never answer, and keep the connection."""
+        return self.slow(path, 86_400.0, times=times, skip=skip)
+
     def reset(self, path: str, after_bytes: int = 0, *, times: int | None = 1, skip: int = 0) -> Fault:
         """Reset the connection after so many bytes of the body."""
         return self.after(

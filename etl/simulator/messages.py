@@ -55,7 +55,8 @@ class Response:
     ``parts`` are the pieces of the body in order (a long list is never glued together in memory); they can be iterated
     more than once, and of a body in chunks they may be made while it is sent. ``delay``: seconds before anything is
     sent. ``cut_after``: the connection ends after so many bytes of the body, though the head promises all of it;
-    ``is_reset``: it ends with a reset, not with a regular close.
+    ``is_reset``: it ends with a reset, not with a regular close. ``drip``: seconds between one byte and the next, of
+    the body, with ``drips_head`` from the status on.
     """
 
     status: int = 200
@@ -65,6 +66,8 @@ class Response:
     cut_after: int | None = None
     is_reset: bool = False
     is_chunked: bool = False
+    drip: float | None = None
+    drips_head: bool = False
 
     @classmethod
     def json(cls, document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

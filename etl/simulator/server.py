@@ -219,20 +219,31 @@ class _Connection(BaseHTTPRequestHandler):
         elif response.status != HTTPStatus.NO_CONTENT:
             lines.append(f"Content-Length: {length}")
         pending = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        if response.drip is not None and not response.drips_head:
+            self.wfile.write(pending)
+            pending = b""
         left = response.cut_after
         for piece in _pieces(response.parts if self.command != "HEAD" else ()):
             if left == 0:
                 break
             sent = piece[:left]
             left = None if left is None else left - len(sent)
-            self.wfile.write(pending + (b"%x\r\n%b\r\n" % (len(sent), sent) if response.is_chunked else sent))
+            self._write(pending + (b"%x\r\n%b\r\n" % (len(sent), sent) if response.is_chunked else sent), response.drip)
             pending = b""
         if response.is_chunked and response.cut_after is None:
             pending += b"0\r\n\r\n"
         if pending:
-            self.wfile.write(pending)
+            self._write(pending, response.drip)
         if response.cut_after is not None:
             self._break_off(response.is_reset)
+
+    def _write(self, data: bytes, drip: float | None) -> None:
+        if drip is None:
+            self.wfile.write(data)
+            return
+        for position in range(len(data)):
+            time.sleep(drip)
+            self.wfile.write(data[position : position + 1])
 
     def _break_off(self, is_reset: bool) -> None:
         self.close_connection = True

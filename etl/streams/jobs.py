@@ -15,6 +15,7 @@ from etl import log
 from etl.derive.rejected import Resolution
 from etl.errors import AccessDenied, BadResponse, DocumentRejected, IncompleteList, NotFound, SourceError
 from etl.extract.concurrently import fetch_concurrently
+from etl.extract.deadline import Deadline
 from etl.extract.versions import VERSIONS
 from etl.load.absences import Absences, read_absences, write_absences
 from etl.load.backlog import owe
@@ -66,6 +67,7 @@ class JobReading(Reading):
     api_version: int
     present: Present
     absences: Absences = field(default_factory=Absences)
+    deadline: Deadline = field(default_factory=Deadline)
     is_whole: bool = False
     hidden: set[str] = field(default_factory=set)
     vague: dict[str, int] = field(default_factory=dict)
@@ -203,7 +205,13 @@ def begin_reading(sync_run: SyncRun, kind: Kind, api_version: int, *, full: bool
     present = Present(present.uids, {}) if full else present
     stream = STREAM_OF_KIND[kind]
     return JobReading(
-        stream=stream, kind=kind, api_version=api_version, present=present, absences=absences, dismissed=dismissed
+        stream=stream,
+        kind=kind,
+        api_version=api_version,
+        present=present,
+        absences=absences,
+        dismissed=dismissed,
+        deadline=sync_run.deadline,
     )
 
 
@@ -230,11 +238,15 @@ def _list_once(source: Source, listing: JobReading, progress: Progress | None) -
     expected = len(listing.present.uids) or None
     try:
         for documents in source.listing(listing.stream):
+            has_news = False
             for raw in documents:
                 uid = listing.read(raw)
                 if uid is not None:
                     has_shifted |= uid in met
+                    has_news |= uid not in met and uid not in listing.present.uids
                     met.add(uid)
+            if has_news:
+                listing.deadline.note_new()
             if progress:
                 progress(listing.stream, len(met), expected)
     except IncompleteList as shortage:

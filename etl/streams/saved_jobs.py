@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from sqlalchemy import Connection
 from etl.errors import UsageError
 from etl.extract.files import read_documents
 from etl.extract.versions import VERSIONS
+from etl.load.dimensions import move_clock
+from etl.load.jobs.backfill import Backfill
 from etl.load.jobs.history import JobHistory
-from etl.load.ledger import Counts, StreamResult
+from etl.load.ledger import Counts, StreamResult, first_sighting
 from etl.load.rejections import OpenRejection
 from etl.run import SyncRun
 from etl.streams.jobs import KIND_OF_STREAM, JobReading, begin_reading, load_documents
 from etl.transform.jobs import kind_of_document
 from etl.transform.records import KINDS, Kind
+from etl.warehouse.engine import reading
 
 
 def documents_in(path: Path) -> list[tuple[Kind, Any]]:
@@ -52,6 +56,32 @@ def load_saved_jobs(
             load_documents(sync_run, saved)
 
 
+def backfill_saved_jobs(sync_run: SyncRun, documents: Sequence[tuple[Kind, Any]], api_version: int) -> None:
+    """Put saved documents in front of the history of jobs, all of them or none. Raises UsageError.
+
+    They have to be older than the first observation of their kind: history is only put in front, as a whole.
+    """
+    readings = []
+    for kind in KINDS:
+        saved = begin_reading(sync_run, kind, api_version, full=True)
+        for each, document in documents:
+            if each == kind:
+                saved.read(document)
+        if saved.rejected and saved.problem:
+            # A later look at it would take it for what is there today.
+            raise UsageError(
+                f"{saved.problem.what}; nothing of the file was loaded",
+                where=saved.problem.where,
+                hint="correct the document in the file, or take it out",
+            )
+        if saved.seen:
+            _assert_first(sync_run, saved)
+            readings.append(saved)
+    sync_run.finish(*(partial(_put_in_front, sync_run=sync_run, saved=each) for each in readings))
+    for saved in readings:
+        saved.log_what_is_new(sync_run.server_name)
+
+
 def load_stored_jobs(sync_run: SyncRun, rejections: Sequence[OpenRejection]) -> None:
     """Read rejected documents again from their stored text."""
     readings: dict[tuple[str, int], JobReading] = {}
@@ -64,6 +94,31 @@ def load_stored_jobs(sync_run: SyncRun, rejections: Sequence[OpenRejection]) -> 
             readings[key].resolved.add(each.document_uid)  # the text may have lacked the id that it has now
     for each_reading in readings.values():
         load_documents(sync_run, each_reading)
+
+
+def _assert_first(sync_run: SyncRun, saved: JobReading) -> None:
+    with reading(sync_run.engine) as connection:
+        first = first_sighting(connection, sync_run.server_id, saved.stream, of_all=False)
+    if first is not None and sync_run.observed_at >= first.at:
+        raise UsageError(
+            f"{sync_run.observed_at.isoformat()} is not before the first observation of its"
+            f" {saved.stream.replace('_', ' ')}, {first.at.isoformat()}",
+            where=f"server {sync_run.server_name}",
+            hint="--backfill puts a file in front of all that is known: the newest first, each older than the last",
+        )
+
+
+def _put_in_front(connection: Connection, sync_run: SyncRun, saved: JobReading) -> StreamResult:
+    server_id, at = sync_run.server_id, sync_run.observed_at
+    following = first_sighting(connection, server_id, saved.stream, of_all=True)
+    history = Backfill(connection, server_id, sync_run.id, saved.kind, at, following)
+    for records, _ in saved.spool.batches():
+        history.write(records)
+    history.close()
+    move_clock(connection, at)
+    sync_run.write_observation(connection)
+    history.counts.unchanged = len(saved.seen) - history.counts.added - history.counts.changed
+    return saved.result(seen=len(saved.seen), counts=history.counts)
 
 
 def _assert_unchanged(sync_run: SyncRun, saved: JobReading, last_observation: datetime) -> None:

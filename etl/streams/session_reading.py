@@ -170,7 +170,10 @@ class SessionReading(Reading):
             mark_stale_rejected(connection, sync_run.server_id, touched)
             return counts
 
-        self.counts.add(sync_run.write(write))
+        counts = sync_run.write(write)
+        self.counts.add(counts)
+        if counts.added:
+            sync_run.deadline.note_new()
         for each in records:
             self.ownerless.pop(each.session_uid, None)
         self.met.update(self.unfinished.keys() & {each.session_uid for each in records})

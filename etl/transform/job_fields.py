@@ -242,3 +242,8 @@ def known_fields(kind: Kind, read_by: int, transform_revision: int) -> frozenset
 def version_bit(api_version: int) -> int:
     """Return the bit of one API version in ``read_by``: v1 = 1, v2 = 2, v3 = 4, .."""
     return 1 << (api_version - 1)
+
+
+def newest_of(read_by: int) -> int:
+    """Return the number of the newest API version among those of a bit mask."""
+    return versions_of(read_by)[-1].number

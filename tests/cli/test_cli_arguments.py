@@ -69,7 +69,12 @@ def test_help_names_every_command(run: Run) -> None:
         (["explain"], "Missing argument 'JOB'"),
         (["demo", "--weeks", "0"], "Invalid value for '--weeks'"),
         (["sync", "--api-version", "v1"], "--api-version goes with --from-file"),
-        (["sync", "--from-file", "x", "--full"], "--from-file goes only with --api-version and --observed-at"),
+        (
+            ["sync", "--from-file", "x", "--full"],
+            "--from-file goes only with --api-version, --observed-at and --backfill",
+        ),
+        (["sync", "--backfill"], "--backfill goes with --from-file and --observed-at"),
+        (["sync", "--from-file", "x", "--backfill"], "--backfill goes with --from-file and --observed-at"),
         (["simulate", "--jobs", "1", "--copy-jobs", "2"], "there cannot be more copy jobs than backup jobs"),
         (["simulate", "--history", "month"], "--history month: must be a duration such as 90s, 15m, 2h or 1d"),
         (["simulate", "--history", "9999d"], "--history 9999d: at most 3660d"),

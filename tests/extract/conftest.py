@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -35,6 +36,8 @@ def connect() -> Iterator[Callable[..., Vb365Client]]:
             requests_at_once: int = 4,
             timeout_seconds: float = 5.0,
             max_list_bytes: int = 1024**3,
+            deadline: timedelta = timedelta(hours=6),
+            stop: threading.Event | None = None,
             retries: RetryPolicy | None = None,
             **settings: Any,
         ) -> Vb365Client:
@@ -48,7 +51,9 @@ def connect() -> Iterator[Callable[..., Vb365Client]]:
                     requests_at_once=requests_at_once,
                     timeout_seconds=timeout_seconds,
                     max_list_bytes=max_list_bytes,
+                    deadline=deadline,
                 ),
+                stop=stop,
                 last_known=last_known,
                 retries=retries or RetryPolicy(repeats=2, backoff_seconds=0),
             )

@@ -25,6 +25,7 @@ from sqlalchemy import Engine, select
 from etl.config import Settings
 from etl.errors import NotFound, ServerFailed
 from etl.extract.client import ServiceInstance
+from etl.extract.deadline import Deadline
 from etl.extract.traffic import Traffic
 from etl.extract.versions import VERSIONS
 from etl.pipeline import SyncOptions, sync
@@ -154,7 +155,7 @@ class Connection:
 
     def __init__(self, scene: Scene) -> None:
         self._scene, self.version, self.api_version = scene, scene.api_version, VERSIONS[scene.api_version]
-        self.traffic = Traffic()
+        self.traffic, self.deadline = Traffic(), Deadline()
         self.service_instance = ServiceInstance(scene.world.installation_id, "8.1.0.305")
 
     def __enter__(self) -> Self:

@@ -254,7 +254,7 @@ def test_a_signal_lets_the_running_pass_finish(number: signal.Signals) -> None:
         output, log_lines = service.communicate(timeout=20)
     assert output == "finished\nended\n"
     assert service.returncode == 0
-    assert f"stopping: no new pass starts, a running one finishes signal={number.name}" in log_lines
+    assert f"stopping: no new pass starts, a running one asks its server nothing more signal={number.name}" in log_lines
 
 
 def test_a_second_signal_ends_it_at_once() -> None:

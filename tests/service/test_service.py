@@ -110,23 +110,19 @@ def test_the_service(lab: Lab) -> None:
         second = lab.run("run")  # the data moves meanwhile, as the first one goes on
         assert (second.exit_code, "locked" in second.stderr) == (5, True)
 
-        # A pass that is under way when the service is told to end finishes; no other begins.
-        is_under_way, may_go_on = threading.Event(), threading.Event()
-
-        def hold(_: object) -> None:
-            is_under_way.set()
-            may_go_on.wait(PATIENCE)
-
+        # A pass that waits for an answer when the service is told to end waits no longer; no other begins.
         lab.server.world.edit_job(lab.server.world.job_uids()[0], name="Edited at the very end")
-        lab.server.faults.before("/v8/Jobs", hold, skip=1, times=1)
-        assert is_under_way.wait(PATIENCE)
+        hanging = lab.server.faults.hang("/v8/Jobs", skip=1)  # the first one finds the version
+        until(lambda: hanging.struck, running)
         before = len(ledger(lab))
         running.process.send_signal(signal.SIGTERM)
-        until(lambda: running.logged("stopping: no new pass starts, a running one finishes signal=SIGTERM"), running)
-        assert ledger(lab)[-1] == ("schedule", "running")
-        may_go_on.set()
+        told_at = time.monotonic()
         assert running.wait() == 0
-    assert ledger(lab)[1:] == [("schedule", "succeeded")] * (before - 1)
+        assert time.monotonic() - told_at < 5.0  # the server would not have answered for a day
+    assert running.logged("stopping: no new pass starts, a running one asks its server nothing more signal=SIGTERM")
+    assert ledger(lab)[1:] == [*[("schedule", "succeeded")] * (before - 2), ("schedule", "failed")]
+    assert running.logged(r"pass ended .*error_kind=Stopped .*server=lab .*status=failed") == 1
+    assert lab.run("sync", "lab").exit_code == 0  # the next pass completes it
     assert "Edited at the very end" in {job["name"] for job in lab.rows()["job"]}
     assert running.logged("the service has ended") == 1
     assert running.logged("Traceback") == 0

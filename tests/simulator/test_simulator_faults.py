@@ -182,3 +182,19 @@ def test_a_hook_of_ones_own(server: SimulatedServer, client: httpx.Client) -> No
     assert seen == [("/v8/Jobs", {"limit": "1"}), ("/v8/Jobs", {"limit": "2"})]
     server.faults.after("/v1/Jobs", lambda _, response: Response.of_json([b'{"was":', response.body, b"}"]))
     assert len(client.get("/v1/Jobs").json()["was"]) == 7
+
+
+@pytest.mark.parametrize(("with_head", "is_chunked"), [(False, False), (True, False), (False, True)])
+def test_an_answer_that_drips(server: SimulatedServer, client: httpx.Client, with_head: bool, is_chunked: bool) -> None:
+    whole = Response(parts=[b"drop by drop"], is_chunked=is_chunked)
+    server.faults.before("/v8/Jobs", lambda _: whole)
+    server.faults.drip("/v8/Jobs", 0.002, with_head=with_head)
+    started = time.monotonic()
+    assert client.get("/v8/Jobs").content == b"drop by drop"
+    assert time.monotonic() - started >= 12 * 0.002 + (100 * 0.002 if with_head else 0)
+
+
+def test_an_answer_that_never_comes(server: SimulatedServer, client: httpx.Client) -> None:
+    server.faults.hang("/v8/Jobs")
+    with pytest.raises(httpx.ReadTimeout):
+        client.get("/v8/Jobs", timeout=0.05)

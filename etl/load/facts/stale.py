@@ -74,6 +74,17 @@ def mark_stale_rejected(connection: Connection, server_id: int, rejected: Iterab
             _mark(connection, at, job.c.server_id == server_id, job.c.job_uid.in_(batch), *of_kind)
 
 
+def mark_stale_before(connection: Connection, job_ids: Collection[int], since: datetime) -> None:
+    """Mark jobs whose first definition is another one, from its begin on: it also stands for the attempts before."""
+    mark_stale(connection, job_ids, since)
+    first = func.min(job_session.c.started_at)
+    for batch in batches(sorted(job_ids)):
+        of_jobs = is_among(connection, job_session.c.job_id, batch)
+        starts = select(job_session.c.job_id, first).where(of_jobs, job_session.c.started_at < since)
+        begun = connection.execute(starts.group_by(job_session.c.job_id)).all()
+        update_rows(connection, job, [{"id": job_id, "derive_from_at": started_at} for job_id, started_at in begun])
+
+
 def mark_stale_filled(connection: Connection, job_ids: Collection[int]) -> None:
     """Mark jobs of whose definition in force a reading filled fields (H5): that held since the definition began.
 

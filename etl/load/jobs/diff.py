@@ -160,8 +160,8 @@ def _job(known: KnownJob | None, record: JobRecord, context: Context) -> JobDiff
             record=record,
             known=known,
             change_type="created",
-            definition=_first_definition(record, bit),
-            status=_new_status(record, bit),
+            definition=first_definition(record, bit),
+            status=new_status(record, bit),
             opens_version=True,
             opens_status=True,
             links_changed=True,
@@ -171,7 +171,7 @@ def _job(known: KnownJob | None, record: JobRecord, context: Context) -> JobDiff
     returned = not known.is_present
     opens_version = returned or bool(changes)
     if opens_version:
-        status, opens_status, fills_status = _new_status(record, bit), True, False
+        status, opens_status, fills_status = new_status(record, bit), True, False
     else:
         status, opens_status, fills_status = _compare_status(known, record, bit)
     return JobDiff(
@@ -194,7 +194,8 @@ def _job(known: KnownJob | None, record: JobRecord, context: Context) -> JobDiff
 # Definition ----------------------------------------------------------------------------------------------------
 
 
-def _first_definition(record: JobRecord, bit: int) -> Definition:
+def first_definition(record: JobRecord, bit: int) -> Definition:
+    """Return the definition that one reading alone tells."""
     return Definition(dict(zip(DEFINITION_FIELDS, _definition_of(record), strict=True)), record.schedule, bit)
 
 
@@ -304,7 +305,8 @@ def _compare_extra(known: KnownJob, definition: Definition, record: JobRecord, b
 # Status --------------------------------------------------------------------------------------------------------
 
 
-def _new_status(record: JobRecord, bit: int) -> Status:
+def new_status(record: JobRecord, bit: int) -> Status:
+    """Return the status that one reading alone tells."""
     return Status(dict(zip(STATUS_FIELDS, _status_of(record), strict=True)), bit)
 
 
@@ -312,11 +314,11 @@ def _compare_status(known: KnownJob, record: JobRecord, bit: int) -> tuple[Statu
     """Return the status that holds now, whether it begins a new interval, whether it fills the open row in."""
     old = known.status
     if old is None:
-        return _new_status(record, bit), True, False
+        return new_status(record, bit), True, False
     knows = known_fields(record.kind, old.read_by, known.transform_revision)
     values, changed = _merge_values(STATUS_FIELDS, old.values, record, knows)
     if changed:
-        return _new_status(record, bit), True, False
+        return new_status(record, bit), True, False
     read_by = _readers(known, old.read_by) | bit
     return Status(values, read_by), False, read_by != old.read_by or values != old.values
 

@@ -1,4 +1,4 @@
-"""The only writer of job, job_version, job_status, job_extra, job_change and job_link (H1 to H10).
+"""The writer of job, job_version, job_status, job_extra, job_change and job_link (H1 to H10), with backfill.py.
 
 A batch is written in a fixed number of statements, whatever the number of jobs.
 """
@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, literal, select, update
 
 from etl.load.bulk import Row, batches, insert_rows, insert_tuples, is_among, update_rows, update_where
-from etl.load.jobs.diff import Changes, Context, JobDiff, KnownJob, Status, diff
+from etl.load.jobs.diff import Changes, Context, Definition, JobDiff, KnownJob, Status, diff
 from etl.load.jobs.known import has_jobs, job_ids, known_jobs, last_listed_at
 from etl.load.jobs.volatile import note_volatile, volatile_paths
 from etl.load.ledger import Counts
@@ -140,16 +140,7 @@ class JobHistory:
         _update(self._connection, job, [known.id for known in changes.gone], gone)
 
     def _definitions(self, seen: Sequence[JobDiff]) -> Mapping[str, Row]:
-        """Return what a row of job and of job_version says of each definition, by the job's uid."""
-        schedules = self._references.schedule_ids(each.definition.schedule for each in seen)
-        find = self._references.id_of
-        rows = {}
-        for each in seen:
-            values = each.definition.values
-            row = rows[each.record.job_uid] = {"schedule_id": schedules.get(each.definition.schedule)}
-            for name, column, is_reference in _COLUMNS:
-                row[column] = find(name, values[name]) if is_reference else number(values[name])
-        return rows
+        return definition_rows(self._references, {each.record.job_uid: each.definition for each in seen})
 
     def _write_jobs(self, seen: Sequence[JobDiff], definitions: Mapping[str, Row]) -> Mapping[str, int]:
         """Insert new jobs, bring the others' current values up to date; return every job's key by uid."""
@@ -185,7 +176,7 @@ class JobHistory:
         return {
             "version_number": each.version_number,
             **definitions[record.job_uid],
-            **_status_row(each.status),
+            **status_row(each.status),
             "last_run_epoch": None if last_run_at is None else int(last_run_at.timestamp()),
             "extra": nest_extra(record.extra) if record.extra else None,
             **{name: number(getattr(record, name)) for name in CURRENT_FIELDS},
@@ -235,7 +226,7 @@ class JobHistory:
         for each in seen:
             if not (each.opens_status or each.fills_status):
                 continue
-            values = {**_status_row(each.status), "read_by": each.status.read_by}
+            values = {**status_row(each.status), "read_by": each.status.read_by}
             if each.opens_status:
                 job_id = job_ids[each.record.job_uid]
                 rows.append({"job_id": job_id, "job_version_id": version_ids[job_id], **self._open_row, **values})
@@ -283,7 +274,20 @@ class JobHistory:
         )
 
 
-def _status_row(status: Status) -> Row:
+def definition_rows(references: References, definitions: Mapping[str, Definition]) -> Mapping[str, Row]:
+    """Return what a row of job and of job_version says of each definition."""
+    schedules = references.schedule_ids(each.schedule for each in definitions.values())
+    rows = {}
+    for key, each in definitions.items():
+        row = rows[key] = {"schedule_id": schedules.get(each.schedule)}
+        for name, column, is_reference in _COLUMNS:
+            value = each.values[name]
+            row[column] = references.id_of(name, value) if is_reference else number(value)
+    return rows
+
+
+def status_row(status: Status) -> Row:
+    """Return what a row of job and of job_status says of a status."""
     return {name: number(value) for name, value in status.values.items()}
 
 

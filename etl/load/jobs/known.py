@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Row, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, and_, exists, func, select
 
 from etl.load.bulk import find_rows, is_among
 from etl.load.jobs.diff import Definition, KnownJob, Status
@@ -45,24 +45,45 @@ _own_columns = (
 _FLAGS = tuple(each.name for each in FIELDS if each.is_flag and each.role in ("definition", "status"))
 
 
-def _statement() -> Select[Any]:
-    of_job = job_version.c.job_id == job.c.id
+def _statement(version: ColumnElement[bool], status: ColumnElement[bool], *more: ColumnElement[Any]) -> Select[Any]:
+    """Select jobs with one of their versions and one of their statuses; ``more`` columns come last."""
     joined: FromClause = (
-        job.outerjoin(job_version, of_job & (job_version.c.version_number == job.c.version_number))
+        job.outerjoin(job_version, (job_version.c.job_id == job.c.id) & version)
         .outerjoin(schedule, schedule.c.id == job_version.c.schedule_id)
-        .outerjoin(job_status, (job_status.c.job_id == job.c.id) & (job_status.c.is_current == 1))
+        .outerjoin(job_status, (job_status.c.job_id == job.c.id) & status)
     )
     for field, target in _TARGETS.items():
         joined = joined.outerjoin(target, target.c.id == job_version.c[FIELD_NAMED[field].column])
-    columns = (*_own_columns, *_definition_columns, *SCHEDULE_COLUMNS, *_status_columns)
+    columns = (*_own_columns, *_definition_columns, *SCHEDULE_COLUMNS, *_status_columns, *more)
     return select(*columns).select_from(join_windows(joined))
 
 
-_KNOWN = _statement()
+_KNOWN = _statement(job_version.c.version_number == job.c.version_number, job_status.c.is_current == 1)
+_FIRST = _statement(
+    job_version.c.version_number == 1,
+    job_status.c.valid_from == job_version.c.valid_from,
+    job_version.c.valid_from.label("first_at"),
+    job_version.c.opened_by_run_id,
+    job.c.version_number.label("last_number"),
+    job_status.c.is_current.label("is_status_current"),
+    job.c.changed_at,
+)
 
 _OF_DEFINITION = slice(len(_own_columns), len(_own_columns) + len(DEFINITION_FIELDS))
 _OF_SCHEDULE = slice(_OF_DEFINITION.stop, _OF_DEFINITION.stop + len(SCHEDULE_FIELDS))
-_OF_STATUS = slice(_OF_SCHEDULE.stop, None)
+_OF_STATUS = slice(_OF_SCHEDULE.stop, _OF_SCHEDULE.stop + len(STATUS_FIELDS))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSight:
+    """The first version and the first status of a job, what the database knows besides, and which pass saw it."""
+
+    job: KnownJob
+    at: datetime
+    run_id: int
+    last_number: int
+    is_status_current: bool
+    changed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +174,38 @@ def known_jobs(
             rest=rests.get(row.id, Rest()),
         )
     return known
+
+
+def first_sights(connection: Connection, server_id: int, kind: Kind, uids: Sequence[str]) -> dict[str, FirstSight]:
+    """Read by uid how jobs were seen first; one without a version was not seen."""
+    ids = list(job_ids(connection, server_id, kind, uids).values())
+    if not ids:
+        return {}
+    rows = connection.execute(_FIRST.where(is_among(connection, job.c.id, ids), job_version.c.id.is_not(None)))
+    return {
+        row.job_uid: FirstSight(
+            KnownJob(
+                id=row.id,
+                kind=kind,
+                job_uid=row.job_uid,
+                is_present=row.removed_at is None,
+                observed_at=row.first_at,
+                version_id=row.version_id,
+                version_number=1,
+                definition=_definition(row),
+                status_id=row.status_id,
+                status=_status(row),
+                transform_revision=row.transform_revision or 0,
+                links=frozenset(),
+            ),
+            row.first_at,
+            row.opened_by_run_id,
+            row.last_number,
+            bool(row.is_status_current),
+            row.changed_at,
+        )
+        for row in rows
+    }
 
 
 def _definition(row: Row[Any]) -> Definition | None:

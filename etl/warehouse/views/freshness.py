@@ -35,7 +35,8 @@ def _compile_seconds_ago(element: Any, compiler: Any, **kw: Any) -> str:
     return _SECONDS_AGO[compiler.dialect.name].format(compiler.process(element.clauses, **kw))
 
 
-_is_look = sync_run.c.triggered_by != "rebuild"  # which reads the database alone
+# The one reads the database alone, the other what was saved long ago.
+_is_look = sync_run.c.triggered_by.not_in(("rebuild", "backfill"))
 _last_good = (
     select(sync_run.c.id)
     .where(sync_run.c.server_id == server.c.id, sync_run.c.status == "succeeded", _is_look)

@@ -1,0 +1,35 @@
+"""Ctrl+C ends a sync at once, whatever its server does; the next one completes it."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from etl.simulator import SimulatedServer
+from tests.lab import Outcome
+
+
+def test_ctrl_c_ends_a_sync_whose_server_never_answers(simulated: SimulatedServer, run: Callable[..., Outcome]) -> None:
+    assert run("db", "upgrade").exit_code == 0
+    hanging = simulated.faults.hang("/v8/JobSessions")
+    command = [sys.executable, "-m", "etl", "sync"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sync:
+        while not hanging.struck:
+            assert sync.poll() is None
+            time.sleep(0.02)
+        sync.send_signal(signal.SIGINT)
+        told_at = time.monotonic()
+        _, said = sync.communicate(timeout=20)
+        assert time.monotonic() - told_at < 5.0
+    assert sync.returncode == 130
+    assert "Traceback" not in said
+
+    assert run("sync").exit_code == 0
+    with closing(sqlite3.connect("vb365.db")) as database:
+        ledger = database.execute("SELECT status, error_kind FROM sync_run ORDER BY id").fetchall()
+    assert ledger == [("failed", "Stopped"), ("succeeded", None)]
