@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from etl.derive.calendar import RUNNING_WORDS, is_known
 from etl.load.bulk import update_where
@@ -15,7 +15,7 @@ from etl.load.facts.read import observations
 from etl.load.facts.stale import mark_stale
 from etl.load.sessions import UNFINISHED
 from etl.transform.records import Kind
-from etl.warehouse.tables import job, job_session, job_status, server
+from etl.warehouse.tables import job, job_session, job_status, rejected_document, server
 
 IDLE_WORDS = frozenset({"Success", "Warning", "Failed", "Stopped"})
 """A job that says so does not run; other words may stand there while it does."""
@@ -95,9 +95,23 @@ def _open_sessions(connection: Connection, server_id: int, observed_at: datetime
         )
         .join(job, job.c.id == job_session.c.job_id)
         .join(server, server.c.id == job_session.c.server_id)
-        .where(job_session.c.server_id == server_id, *UNFINISHED)
+        .where(job_session.c.server_id == server_id, *UNFINISHED, ~_is_rejected(server_id))
     )
     return [OpenSession(*row[:-1], bool(row[-1])) for row in rows]
+
+
+def _is_rejected(server_id: int) -> ColumnElement[bool]:
+    """Say that the last reading of a session could not be read: whether it runs, nobody knows."""
+    return (
+        select(rejected_document.c.id)
+        .where(
+            rejected_document.c.server_id == server_id,
+            rejected_document.c.stream == "sessions",
+            rejected_document.c.document_uid == job_session.c.session_uid,
+            rejected_document.c.resolved_at.is_(None),
+        )
+        .exists()
+    )
 
 
 def _is_idle(connection: Connection, server_id: int, session: OpenSession) -> bool:
