@@ -134,7 +134,7 @@ def _assert_unchanged(sync_run: SyncRun, saved: JobReading, last_observation: da
                 "the file differs from what is known, yet is not newer than the last observation,"
                 f" {last_observation.isoformat()}",
                 where=f"server {sync_run.server_name}",
-                hint="history is only written forward: leave --observed-at out, or give a later instant",
+                hint="leave --observed-at out, or give a later instant; before the first observation: --backfill",
             )
         return saved.result(seen=len(saved.seen), counts=Counts(unchanged=len(saved.seen)))
 

@@ -114,7 +114,9 @@ def test_a_file_that_is_older_than_what_is_known(lab: Lab) -> None:
     assert said.startswith(
         "error: server lab: the file differs from what is known, yet is not newer than the last observation, 20"
     )
-    assert "+00:00\n  history is only written forward: leave --observed-at out, or give a later instant\n" in said
+    assert (
+        "+00:00\n  leave --observed-at out, or give a later instant; before the first observation: --backfill\n" in said
+    )
 
 
 def test_a_list_without_any_document_is_no_error_and_removes_nothing(lab: Lab) -> None:

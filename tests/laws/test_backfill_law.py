@@ -92,10 +92,13 @@ def observe(engine: Engine, documents: list[bytes], version: int, at: datetime) 
 
 
 def history(engine: Engine) -> dict[str, list[NaturalRow]]:
-    """All rows but those that tell when something was loaded, and those that follow from others."""
+    """All rows but those that tell when something was loaded, or are left of what no version holds any more."""
     rows = natural_rows(engine)
-    rows["job"] = [{name: each for name, each in row.items() if name != "derive_from_at"} for row in rows["job"]]
-    rows["server"] = [{name: each for name, each in row.items() if name != "first_seen_at"} for row in rows["server"]]
+    used = {row["schedule_id"] for row in rows["job_version"]}
+    rows["schedule"] = [row for row in rows["schedule"] if (row["policy_digest"],) in used]
+    del rows["backup_window"], rows["backup_window_hour"]
+    for table, column in (("job", "derive_from_at"), ("server", "first_seen_at")):
+        rows[table] = [{name: each for name, each in row.items() if name != column} for row in rows[table]]
     return rows
 
 

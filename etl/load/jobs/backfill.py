@@ -130,12 +130,13 @@ class Backfill:
                 record, first.job, fields if was_read else None, context, self._at, was_gone=was_gone
             )
             all_of_it.append(_Earlier(record, first, until, was_gone, diff))
+        ends = self._ends([each for each in all_of_it if each.job_id not in shown and not each.was_gone])
         self._renumber([each for each in all_of_it if each.diff.opens_version])
         self._complete_first_versions(all_of_it)
         first_ids = self._open_versions([each for each in all_of_it if each.diff.opens_version])
         self._write_statuses(all_of_it, first_ids)
         self._write_changes(all_of_it, first_ids)
-        self._write_extras(all_of_it, shown)
+        self._write_extras(all_of_it, shown, ends)
         self._write_current(all_of_it)
         self.counts.changed += sum(each.diff.opens_status for each in all_of_it)
 
@@ -261,9 +262,13 @@ class Backfill:
                 rows.append((*of_first, f"extra.{path}", old, new, int(each.diff.is_with_status), *seen))
         insert_tuples(self._connection, job_change, _CHANGE, rows)
 
-    def _write_extras(self, earlier: Sequence[_Earlier], shown: Mapping[int, Mapping[str, tuple[int, str]]]) -> None:
+    def _write_extras(
+        self,
+        earlier: Sequence[_Earlier],
+        shown: Mapping[int, Mapping[str, tuple[int, str]]],
+        ends: Mapping[int, datetime | None],
+    ) -> None:
         """Write what the file showed of unknown fields, until its API version is known to have read the job again."""
-        ends = self._ends([each for each in earlier if each.job_id not in shown and not each.was_gone])
         rows: list[tuple[Any, ...]] = []
         begun: list[int] = []
         for each in earlier:
