@@ -6,7 +6,7 @@ listing was whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,9 +15,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from etl.derive.horizon import Zones
-from etl.errors import BadResponse, IncompleteList, NotFound, SourceError, is_missing
+from etl.errors import BadResponse, IncompleteList, SourceError, is_missing
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
+from etl.load.absences import read_vague_sessions, write_vague_sessions
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.sessions import (
     copy_uids,
@@ -228,7 +229,11 @@ def _read_by_jobs(
 
 
 def _ask_for(sessions: SessionReading, uids: Sequence[str], at_once: int) -> None:
-    """Load sessions by id; one that is not there was forgotten by the server, if that is confirmed."""
+    """Load sessions by id; one that is not there was forgotten by the server, if that is confirmed.
+
+    Not in the API's own words, it is confirmed by another session that answers right then, or by the same answer in
+    the run before.
+    """
     missing: dict[str, SourceError] = {}
     answered: list[str] = []
 
@@ -247,13 +252,25 @@ def _ask_for(sessions: SessionReading, uids: Sequence[str], at_once: int) -> Non
     sessions.load(answers())
     if missing and (problem := confirm_removed(sessions.source, STREAM)):
         raise problem
-    vague = {uid: error for uid, error in missing.items() if not isinstance(error, NotFound)}
-    if vague and not _has_witness(sessions, answered, missing):
-        for uid, error in vague.items():
-            sessions.note_problem(error)
-            del missing[uid]
-    if missing:
-        sessions.sync_run.write(partial(_forget, sessions.sync_run, sorted(missing)))
+    with reading(sessions.sync_run.engine) as connection:
+        before = read_vague_sessions(connection, sessions.sync_run.server_id)
+    asked = sessions.met.union(uids)
+    waiting = {uid: status for uid, status in before.items() if uid not in asked}
+    waiting |= _unconfirmed(sessions, answered, missing, before)
+    for uid in waiting.keys() & missing.keys():
+        sessions.note_problem(missing.pop(uid))
+    if missing or waiting != before:
+        sessions.sync_run.write(partial(_forget, sessions.sync_run, sorted(missing), waiting))
+
+
+def _unconfirmed(
+    sessions: SessionReading, answered: Sequence[str], missing: Mapping[str, SourceError], before: Mapping[str, int]
+) -> dict[str, int]:
+    """Find the sessions of which the next run may confirm that they are gone: uid -> status that was answered."""
+    vague = {uid: error.missing_status or 0 for uid, error in missing.items() if isinstance(error, BadResponse)}
+    if not vague or _has_witness(sessions, answered, missing):
+        return {}
+    return {uid: status for uid, status in vague.items() if before.get(uid) != status}
 
 
 def _has_witness(sessions: SessionReading, answered: Sequence[str], missing: Collection[str]) -> bool:
@@ -268,6 +285,8 @@ def _has_witness(sessions: SessionReading, answered: Sequence[str], missing: Col
     return False
 
 
-def _forget(sync_run: SyncRun, uids: Sequence[str], connection: Connection) -> None:
-    forget_sessions(connection, sync_run.server_id, uids, sync_run.observed_at)
-    resolve(connection, sync_run, set(uids))
+def _forget(sync_run: SyncRun, uids: Sequence[str], waiting: Mapping[str, int], connection: Connection) -> None:
+    write_vague_sessions(connection, sync_run.server_id, waiting, sync_run.observed_at)
+    if uids:
+        forget_sessions(connection, sync_run.server_id, uids, sync_run.observed_at)
+        resolve(connection, sync_run, set(uids))
