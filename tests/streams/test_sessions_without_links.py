@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from etl.pipeline import retry_rejected
 from etl.run import SyncResult
 from etl.simulator import Job, Request, Response, SimulatedServer, World
 from etl.warehouse.tables import job, job_session, rejected_document
@@ -97,6 +98,21 @@ def test_those_of_copy_jobs_are_read_through_them(version: str, below: str, sqli
         for minutes in (15, 1500, 15):
             assert run(server, sqlite_database, version, minutes).status == "succeeded"
             assert owners(sqlite_database) == shown(server)
+        assert server.crashes == []
+
+
+def test_those_of_copy_jobs_that_were_rejected_are_found_by_a_retry(sqlite_database: Database) -> None:
+    world = World(seed=2, jobs=2, copy_jobs=1, start=BEGIN, history=timedelta(days=3))
+    with SimulatedServer(world, clock="simulated", oddities=["sessions-without-links"]) as server:
+        server.faults.status("/v6/CopyJobs/[^/]+/JobSessions", 404, times=None)
+        assert run(server, sqlite_database, "v6").error_kind == "DocumentRejected"
+        assert {kind for kind, _ in owners(sqlite_database).values()} == {"backup"}
+        server.faults.clear()
+        server.faults.no_links("/v6/((copy)?jobs/[^/]+/)?jobsessions(/[^/]+)?")
+        settings = settings_for(server.url, api_version="v6", streams=STREAMS)
+        (result,) = retry_rejected(sqlite_database.engine, settings, clock=lambda: world.now)
+        assert result.status == "succeeded"
+        assert owners(sqlite_database) == shown(server)
         assert server.crashes == []
 
 
