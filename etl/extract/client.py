@@ -150,12 +150,15 @@ class Vb365Client:
             query["jobType"] = kind.capitalize()
         return read_ahead(self._listing("sessions", query, overlap=_OVERLAP, is_filtered=bool(query)))
 
-    def sessions_of_job(self, uid: str) -> Iterator[Sequence[Document]]:
-        """Yield the sessions of one job like ``sessions()``, without a thread of its own."""
+    def sessions_of_job(self, uid: str, *, stream: str = "jobs") -> Iterator[Sequence[Document]]:
+        """Yield the sessions of one job like ``sessions()``, without a thread of its own.
+
+        Where they lie below jobs, ``stream`` is the list of jobs below which they are asked for.
+        """
         self._check_id(uid)
         if not self._version.has_sessions_below_jobs:
             return self._listing("sessions", {"jobId": uid}, overlap=_OVERLAP, is_filtered=True)
-        path = f"{self._path('jobs')}/{quote(uid, safe='')}/JobSessions"
+        path = f"{self._path(stream)}/{quote(uid, safe='')}/JobSessions"
         return self._lists.read(path, stream="sessions", limit=self._limit("sessions"), overlap=_OVERLAP)
 
     def session_log(self, uid: str) -> Iterator[Sequence[Document]]:

@@ -1,4 +1,4 @@
-"""Jobs that a server does not show though nothing proves that they are gone: one cursor for each kind."""
+"""What a server does not show though nothing proves that it is gone: jobs, a cursor for each kind, and sessions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 
 from etl.load.cursors import delete_cursor, read_cursor, write_cursor
 from etl.transform.records import STREAM_OF_KIND, Kind
+
+_SESSIONS = "sessions_vague"  # the cursor of sessions: uid -> status that was last answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,18 @@ def write_absences(connection: Connection, server_id: int, kind: Kind, absences:
         write_cursor(connection, server_id, STREAM_OF_KIND[kind], cursor, at)
     else:
         delete_cursor(connection, server_id, STREAM_OF_KIND[kind])
+
+
+def read_vague_sessions(connection: Connection, server_id: int) -> Mapping[str, int]:
+    """Return the sessions that were last answered with a status that says "not there", not in the API's own words."""
+    return read_cursor(connection, server_id, _SESSIONS) or {}
+
+
+def write_vague_sessions(connection: Connection, server_id: int, vague: Mapping[str, int], at: datetime) -> None:
+    """Write which sessions were answered so, if it is anything new."""
+    if vague == read_vague_sessions(connection, server_id):
+        return
+    if vague:
+        write_cursor(connection, server_id, _SESSIONS, dict(vague), at)
+    else:
+        delete_cursor(connection, server_id, _SESSIONS)

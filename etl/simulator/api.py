@@ -223,6 +223,9 @@ class Api:
     def _sessions_of_job(self, request: Request, version: ApiVersion, uid: str) -> Response:
         return self._sessions.of_job(request, version, uid)
 
+    def _sessions_of_copy_job(self, request: Request, version: ApiVersion, uid: str) -> Response:
+        return self._sessions.of_job(request, version, uid, "copy")
+
     def _session(self, request: Request, version: ApiVersion, uid: str) -> Response:
         return self._sessions.one(request, version, uid)
 
@@ -264,6 +267,7 @@ _ROUTES = (
     _route("GET", "/copyjobs", V6, Api._copy_jobs),
     _route("GET", "/copyjobs/([^/]+)", V6, Api._copy_job),
     _route("GET", "/jobs/([^/]+)/jobsessions", V1, Api._sessions_of_job, until=V6),
+    _route("GET", "/copyjobs/([^/]+)/jobsessions", V6, Api._sessions_of_copy_job, until=V6),
     _route("GET", "/jobsessions", V1, Api._every_session),
     _route("GET", "/jobsessions/([^/]+)", V1, Api._session),
     _route("GET", "/jobsessions/([^/]+)/log", V1, Api._session_log, until=V1),

@@ -82,7 +82,7 @@ ODDITIES: Mapping[str, Callable[[Faults], object]] = {
     "wrong-total": _pages(total_is_off_by=1),
     "next-elsewhere": _pages(next="elsewhere"),
     "next-without-slash": _pages(next="without slash"),
-    "sessions-without-links": lambda faults: faults.no_links("/v[0-9]+/(jobs/[^/]+/)?jobsessions(/[^/]+)?"),
+    "sessions-without-links": lambda faults: faults.no_links("/v[0-9]+/((copy)?jobs/[^/]+/)?jobsessions(/[^/]+)?"),
     "problem-details": lambda faults: faults.problem_details("/v[0-9]+/.*"),
     "empty-404": lambda faults: faults.empty_404("/v[0-9]+/.*"),
     "slow-organizations": lambda faults: faults.slow_extended_view(),

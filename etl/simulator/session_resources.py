@@ -36,12 +36,13 @@ class SessionResources:
             return error(version, 400, str(refused))
         return self._list(request, version, "JobSessions", selection)
 
-    def of_job(self, request: Request, version: ApiVersion, job_uid: str) -> Response:
-        """Answer ``/Jobs/{id}/JobSessions``: of one backup job that exists."""
+    def of_job(self, request: Request, version: ApiVersion, job_uid: str, kind: Kind = "backup") -> Response:
+        """Answer ``/Jobs/{id}/JobSessions`` or ``/CopyJobs/{id}/JobSessions``: of one job that exists."""
         job = self._world.jobs.get(job_uid)
-        if job is None or job.kind != "backup":
+        if job is None or job.kind != kind:
             return error(version, 404, f"The job with ID {job_uid} was not found.")
-        return self._list(request, version, f"Jobs/{job_uid}/JobSessions", Selection(job_uid=job_uid))
+        name = "CopyJobs" if kind == "copy" else "Jobs"
+        return self._list(request, version, f"{name}/{job_uid}/JobSessions", Selection(job_uid=job_uid))
 
     def one(self, _: Request, version: ApiVersion, uid: str) -> Response:
         """Answer ``/JobSessions/{id}``."""

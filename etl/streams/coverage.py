@@ -86,8 +86,10 @@ def covered_by_none(sessions: SessionReading, begun: datetime, longest_gap: time
 
 def _is_new(connection: Connection, server_id: int, kind: Kind, since: datetime) -> bool:
     """Tell whether of a kind no session was ever listed, and no job was seen before an instant."""
+    if covered_spans(connection, server_id, kind):
+        return False
     seen_at = first_sight(connection, server_id, kind)
-    return not covered_spans(connection, server_id, kind) and (seen_at is None or seen_at >= since)
+    return seen_at is None or seen_at >= since
 
 
 def _is_unbroken(

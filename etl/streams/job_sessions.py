@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
 from etl.derive.horizon import Zones
-from etl.errors import IncompleteList, NotFound, SourceError, Unreachable
+from etl.errors import IncompleteList, NotFound, SourceError, Unreachable, is_missing
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
 from etl.load.asked import note_jobs_asked, unasked_jobs
@@ -51,7 +52,8 @@ def read_owed(sessions: SessionReading, since: datetime | None, *, is_everything
         elif since is not None:
             owed |= appeared_jobs(connection, sync_run.server_id, since)
         if sessions.ownerless:
-            owed |= {("backup", uid) for uid in moved_jobs(connection, sync_run.server_id, "backup", since)}
+            for kind in kinds:
+                owed |= {(kind, uid) for uid in moved_jobs(connection, sync_run.server_id, kind, since)}
     if owed:
         _write(sessions, owed, since)  # so that nothing of it is lost where this run fails
     sessions.new_since = None  # nobody may have seen these before
@@ -65,9 +67,10 @@ def read_owed(sessions: SessionReading, since: datetime | None, *, is_everything
 def find_owners(sessions: SessionReading, *, at_once: int) -> None:
     """Look for the sessions that do not tell their job below all jobs."""
     if sessions.ownerless:
-        with reading(sessions.sync_run.engine) as connection:
-            uids = moved_jobs(connection, sessions.sync_run.server_id, "backup", None)
-        _read_all(sessions, "backup", uids, at_once)
+        for kind in VERSIONS[sessions.source.version].kinds:
+            with reading(sessions.sync_run.engine) as connection:
+                uids = moved_jobs(connection, sessions.sync_run.server_id, kind, None)
+            _read_all(sessions, kind, uids, at_once)
         sessions.reject_ownerless()
 
 
@@ -116,8 +119,12 @@ def _read_all(sessions: SessionReading, kind: Kind, uids: Collection[str], at_on
     if not uids:
         return set()
     version = VERSIONS[sessions.source.version]
-    if kind == "copy" and version.has_sessions_below_jobs:  # below backup jobs alone
-        sessions.read_list(kind="copy")
+    if kind == "copy" and version.has_sessions_below_jobs:  # the reference knows those below backup jobs alone
+        was_asked = bool(sessions.ownerless)
+        if not (was_asked and _read_below_copies(sessions, uids, at_once)):
+            sessions.read_list(kind="copy")
+            if not was_asked and sessions.ownerless:
+                _read_below_copies(sessions, uids, at_once)
         return set()
     failed: set[JobKey] = set()
     is_empty = False
@@ -141,3 +148,27 @@ def _read_all(sessions: SessionReading, kind: Kind, uids: Collection[str], at_on
     if kind == "copy" and is_empty:  # the reference knows the filter by job for backup jobs alone
         sessions.read_list(kind="copy")
     return failed
+
+
+def _read_below_copies(sessions: SessionReading, uids: Collection[str], at_once: int) -> bool:
+    """Look for sessions that do not tell their job below copy jobs, where no reference knows any; tell of an answer.
+
+    A list that is not there says nothing: what no list has is rejected.
+    """
+    has_answered = False
+    for stream in ("copy_jobs", "jobs"):
+        if not sessions.ownerless:
+            break
+        fetch = partial(fetch_of_job, sessions.source, stream=stream)
+        for uid, answer in fetch_concurrently(fetch, sorted(uids), at_once):
+            try:
+                documents, shortage = answer.result()
+            except SourceError as error:
+                if not is_missing(error):
+                    raise
+            else:
+                has_answered = True
+                sessions.load(documents, job_uid=uid, job_kind="copy")
+                if shortage:
+                    sessions.note_problem(shortage)
+    return has_answered

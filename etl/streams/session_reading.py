@@ -53,7 +53,7 @@ class Source(Listing, Protocol):
         status: str | None = None,
         kind: Kind | None = None,
     ) -> Iterator[Sequence[Any]]: ...
-    def sessions_of_job(self, uid: str) -> Iterator[Sequence[Any]]: ...
+    def sessions_of_job(self, uid: str, *, stream: str = "jobs") -> Iterator[Sequence[Any]]: ...
     def document(self, stream: str, uid: str) -> bytes: ...
     def history_settings(self) -> bytes: ...
 
@@ -265,13 +265,13 @@ class SessionReading(Reading):
         self.sync_run.write(lambda connection: write_cursor(connection, server_id, STREAM, cursor, at))
 
 
-def fetch_of_job(source: Source, uid: str) -> tuple[list[bytes], IncompleteList | None]:
+def fetch_of_job(source: Source, uid: str, stream: str = "jobs") -> tuple[list[bytes], IncompleteList | None]:
     """Read the sessions of one job: what came, and what is missing of it."""
     documents: list[bytes] = []
 
     def read() -> None:
         documents.clear()
-        documents.extend(bytes(each) for each in chain.from_iterable(source.sessions_of_job(uid)))
+        documents.extend(bytes(each) for each in chain.from_iterable(source.sessions_of_job(uid, stream=stream)))
 
     try:
         until_whole(read)

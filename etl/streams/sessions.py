@@ -6,7 +6,7 @@ listing was whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from etl.derive.horizon import Zones
-from etl.errors import BadResponse, IncompleteList, NotFound, SourceError, is_missing
+from etl.errors import BadResponse, IncompleteList, SourceError, is_missing
 from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
 from etl.load.abandoned import abandon_sessions, find_abandoned, lately_abandoned
+from etl.load.absences import read_vague_sessions, write_vague_sessions
 from etl.load.asked import note_all_asked, read_asked
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.rejections import dismissed_documents, resolve_gone_sessions
@@ -267,7 +268,11 @@ def _read_by_jobs(
 
 
 def _ask_for(sessions: SessionReading, uids: Sequence[str], at_once: int) -> None:
-    """Load sessions by id; one that is not there was forgotten by the server, if that is confirmed."""
+    """Load sessions by id; one that is not there was forgotten by the server, if that is confirmed.
+
+    Not in the API's own words, it is confirmed by another session that answers right then, or by the same answer in
+    the run before.
+    """
     missing: dict[str, SourceError] = {}
     answered: list[str] = []
 
@@ -286,13 +291,25 @@ def _ask_for(sessions: SessionReading, uids: Sequence[str], at_once: int) -> Non
     sessions.load(answers())
     if missing and (problem := confirm_removed(sessions.source, STREAM)):
         raise problem
-    vague = {uid: error for uid, error in missing.items() if not isinstance(error, NotFound)}
-    if vague and not _has_witness(sessions, answered, missing):
-        for uid, error in vague.items():
-            sessions.note_problem(error)
-            del missing[uid]
-    if missing:
-        sessions.sync_run.write(partial(_forget, sessions.sync_run, sorted(missing)))
+    with reading(sessions.sync_run.engine) as connection:
+        before = read_vague_sessions(connection, sessions.sync_run.server_id)
+    asked = sessions.met.union(uids)
+    waiting = {uid: status for uid, status in before.items() if uid not in asked}
+    waiting |= _unconfirmed(sessions, answered, missing, before)
+    for uid in waiting.keys() & missing.keys():
+        sessions.note_problem(missing.pop(uid))
+    if missing or waiting != before:
+        sessions.sync_run.write(partial(_forget, sessions.sync_run, sorted(missing), waiting))
+
+
+def _unconfirmed(
+    sessions: SessionReading, answered: Sequence[str], missing: Mapping[str, SourceError], before: Mapping[str, int]
+) -> dict[str, int]:
+    """Find the sessions of which the next run may confirm that they are gone: uid -> status that was answered."""
+    vague = {uid: error.missing_status or 0 for uid, error in missing.items() if isinstance(error, BadResponse)}
+    if not vague or _has_witness(sessions, answered, missing):
+        return {}
+    return {uid: status for uid, status in vague.items() if before.get(uid) != status}
 
 
 def _has_witness(sessions: SessionReading, answered: Sequence[str], missing: Collection[str]) -> bool:
@@ -307,6 +324,8 @@ def _has_witness(sessions: SessionReading, answered: Sequence[str], missing: Col
     return False
 
 
-def _forget(sync_run: SyncRun, uids: Sequence[str], connection: Connection) -> None:
-    forget_sessions(connection, sync_run.server_id, uids, sync_run.observed_at)
-    resolve_gone_sessions(connection, sync_run.server_id, set(uids), sync_run.observed_at)
+def _forget(sync_run: SyncRun, uids: Sequence[str], waiting: Mapping[str, int], connection: Connection) -> None:
+    write_vague_sessions(connection, sync_run.server_id, waiting, sync_run.observed_at)
+    if uids:
+        forget_sessions(connection, sync_run.server_id, uids, sync_run.observed_at)
+        resolve_gone_sessions(connection, sync_run.server_id, set(uids), sync_run.observed_at)

@@ -52,6 +52,12 @@ class Estate:
             gone = job.c.removed_at.is_not(None) & (job.c.is_stub == 0)
             return list(connection.scalars(select(job.c.job_uid).where(gone)))
 
+    def forgotten(self) -> list[str]:
+        """Name the sessions that the server has forgotten while they ran."""
+        with self.database.engine.connect() as connection:
+            gone = job_session.c.removed_at.is_not(None)
+            return list(connection.scalars(select(job_session.c.session_uid).where(gone)))
+
     def last_seen(self) -> datetime | None:
         with self.database.engine.connect() as connection:
             return connection.scalar(select(job.c.last_seen_at).where(job.c.job_uid == GONE))
@@ -156,6 +162,43 @@ def test_a_session_that_the_server_forgot_while_it_ran(words: str, start: Callab
     with estate.database.engine.connect() as connection:
         removed = connection.scalars(select(job_session.c.session_uid).where(job_session.c.removed_at.is_not(None)))
         assert list(removed) == [lost]
+
+
+@pytest.mark.parametrize("others", ["none", "purged"])
+@pytest.mark.parametrize("words", ["ProblemDetails", "empty, 410"])
+def test_a_session_is_gone_in_the_second_pass_that_says_so_where_no_other_answers(
+    words: str, others: str, start: Callable[[int], Estate]
+) -> None:
+    estate = start(0)
+    at = estate.world.now
+    lost = estate.world.add_session(GONE, started_at=at - timedelta(minutes=5)).uid
+    if others == "purged":
+        estate.world.add_session(GONE, started_at=at - timedelta(hours=2), ended_at=at, status="Success")
+    estate.run("v8", "jobs", "sessions")
+    for uid in list(estate.world.sessions):
+        estate.world.forget_session(uid)
+    estate.server.faults.before("/v8/JobSessions/[^/]+", VAGUE[words])
+    result = estate.run("v8", "jobs", "sessions")
+    assert (result.status, result.error_kind, estate.forgotten()) == ("partial", "BadResponse", [])
+    result = estate.run("v8", "jobs", "sessions")
+    assert (result.status, estate.forgotten()) == ("succeeded", [lost])
+    assert estate.run("v8", "jobs", "sessions").status == "succeeded"
+
+
+def test_a_session_stays_where_the_answers_differ_or_do_not_follow_each_other(start: Callable[[int], Estate]) -> None:
+    estate = start(0)
+    lost = estate.world.add_session(GONE, started_at=estate.world.now - timedelta(minutes=5)).uid
+    estate.run("v8", "jobs", "sessions")
+    shown = estate.world.sessions[lost]
+    for words, status in [("empty", "partial"), ("empty, 410", "partial"), (None, "succeeded"), ("empty", "partial")]:
+        estate.server.faults.clear()
+        if words is None:
+            estate.world.add_session(GONE, uid=lost, started_at=shown.started_at)
+        else:
+            if lost in estate.world.sessions:
+                estate.world.forget_session(lost)
+            estate.server.faults.before("/v8/JobSessions/[^/]+", VAGUE[words])
+        assert (estate.run("v8", "jobs", "sessions").status, estate.forgotten()) == (status, [])
 
 
 # Out of sight ----------------------------------------------------------------------------------------------------

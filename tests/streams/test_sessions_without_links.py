@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from etl.pipeline import retry_rejected
 from etl.run import SyncResult
-from etl.simulator import Job, Request, SimulatedServer, World
+from etl.simulator import Job, Request, Response, SimulatedServer, World
 from etl.warehouse.tables import job, job_session, rejected_document
 from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
@@ -73,6 +74,46 @@ def test_one_whose_job_is_gone_is_rejected(server: SimulatedServer, sqlite_datab
     server.world.restore_job(GONE)
     assert run(server, sqlite_database, "v6").status == "succeeded"
     assert owners(sqlite_database) == shown(server)
+
+
+@pytest.mark.parametrize("below", ["CopyJobs", "Jobs"])
+@pytest.mark.parametrize("version", ["v6", "v7"])
+def test_those_of_copy_jobs_are_read_through_them(version: str, below: str, sqlite_database: Database) -> None:
+    """Where a list below a copy job lies, no reference tells."""
+    world = World(seed=2, jobs=3, copy_jobs=2, start=BEGIN, history=timedelta(days=3))
+    with SimulatedServer(world, clock="simulated", oddities=["sessions-without-links"]) as server:
+        if below == "Jobs":
+
+            def lie_below_jobs(request: Request) -> Response | None:
+                if "copyjobs" in request.path.lower():
+                    return Response(404)
+                if request.path.split("/")[3] in world.job_uids("copy"):
+                    request.path = request.path.replace("/Jobs/", "/CopyJobs/")
+                return None
+
+            server.faults.before("/v6/(copy)?jobs/[^/]+/jobsessions", lie_below_jobs)
+        assert run(server, sqlite_database, version).status == "succeeded"
+        assert owners(sqlite_database) == shown(server)
+        assert any(kind == "copy" for kind, _ in shown(server).values())
+        for minutes in (15, 1500, 15):
+            assert run(server, sqlite_database, version, minutes).status == "succeeded"
+            assert owners(sqlite_database) == shown(server)
+        assert server.crashes == []
+
+
+def test_those_of_copy_jobs_that_were_rejected_are_found_by_a_retry(sqlite_database: Database) -> None:
+    world = World(seed=2, jobs=2, copy_jobs=1, start=BEGIN, history=timedelta(days=3))
+    with SimulatedServer(world, clock="simulated", oddities=["sessions-without-links"]) as server:
+        server.faults.status("/v6/CopyJobs/[^/]+/JobSessions", 404, times=None)
+        assert run(server, sqlite_database, "v6").error_kind == "DocumentRejected"
+        assert {kind for kind, _ in owners(sqlite_database).values()} == {"backup"}
+        server.faults.clear()
+        server.faults.no_links("/v6/((copy)?jobs/[^/]+/)?jobsessions(/[^/]+)?")
+        settings = settings_for(server.url, api_version="v6", streams=STREAMS)
+        (result,) = retry_rejected(sqlite_database.engine, settings, clock=lambda: world.now)
+        assert result.status == "succeeded"
+        assert owners(sqlite_database) == shown(server)
+        assert server.crashes == []
 
 
 def test_v6_is_asked_for_the_sessions_of_copy_jobs(sqlite_database: Database) -> None:
