@@ -51,6 +51,7 @@ class SyncRun:
     is_from_file: bool
     is_instant_given: bool = False
     is_mass_removal_allowed: bool = False
+    server_clock_at: datetime | None = None  # at the observation
     clock_shift: timedelta = timedelta()  # from this machine's clock to the one that this run goes by
     streams: list[StreamResult] = field(default_factory=list)
 
@@ -73,6 +74,7 @@ class SyncRun:
 
     def observe(self) -> None:
         """Fix the instant that what follows is observed at (H8), unless it was given. Raises ClocksDisagree."""
+        self.server_clock_at = self.traffic.server_date
         if self.is_instant_given:
             return
         before, now, server_date = self.observation, self.clock(), self.traffic.server_date
@@ -169,17 +171,26 @@ def open_sync_run(
     triggered_by: str,
     *,
     traffic: Traffic | None = None,
+    api_version: int | None = None,
     observed_at: datetime | None = None,
     is_mass_removal_allowed: bool = False,
 ) -> Iterator[SyncRun]:
     """Lock the server, open the ledger row, fix the instant; close the row with the outcome, or with the error.
 
-    ``traffic`` is the conversation with the server; None = the documents come from a file. ``observed_at`` is
-    their instant where that is not now, or what the user says where no clock can be trusted.
+    ``traffic`` is the conversation with the server; None = the documents come from a file. ``api_version`` is theirs,
+    ``observed_at`` their instant where that is not now, or what the user says where no clock can be trusted.
     """
     with ledger.server_lock(engine, server_id, server_name):
         started_at = clock()
-        row = ledger.open_row(engine, server_id, server_name, started_at, triggered_by, is_mass_removal_allowed)
+        row = ledger.open_row(
+            engine,
+            server_id,
+            server_name,
+            started_at,
+            triggered_by,
+            api_version,
+            is_mass_removal_allowed=is_mass_removal_allowed,
+        )
         observation = Observation(observed_at or started_at, is_clock_adjusted=False)
         sync_run = SyncRun(
             engine,

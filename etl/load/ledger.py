@@ -95,7 +95,14 @@ def _holder(engine: Engine, server_id: int) -> str:
 
 
 def open_row(
-    engine: Engine, server_id: int, name: str, now: datetime, triggered_by: str, is_mass_removal_allowed: bool = False
+    engine: Engine,
+    server_id: int,
+    name: str,
+    now: datetime,
+    triggered_by: str,
+    api_version: int | None = None,
+    *,
+    is_mass_removal_allowed: bool = False,
 ) -> LedgerRow:
     """Commit a ``running`` row; older running ones of this server become ``abandoned``: their lock is ours now."""
 
@@ -111,19 +118,22 @@ def open_row(
                     error_message="the process that ran this pass ended without closing it, or lost its lock",
                 )
             )
-            started = _started(server_id, now, triggered_by, is_mass_removal_allowed)
+            started = _started(server_id, now, triggered_by, api_version, is_mass_removal_allowed)
             (row_id,) = connection.execute(insert(sync_run).values(**started)).inserted_primary_key or (0,)
             return int(row_id)
 
     return LedgerRow(retry_on_contention(write), server_id, name)
 
 
-def _started(server_id: int, now: datetime, triggered_by: str, is_mass_removal_allowed: bool) -> dict[str, Any]:
+def _started(
+    server_id: int, now: datetime, triggered_by: str, api_version: int | None, is_mass_removal_allowed: bool
+) -> dict[str, Any]:
     return {
         "server_id": server_id,
         "triggered_by": triggered_by,
         "status": "running",
         "started_at": now,
+        "api_version": None if api_version is None else f"v{api_version}",
         "is_clock_adjusted": 0,
         "is_mass_removal_allowed": int(is_mass_removal_allowed),
         "host": socket.gethostname()[:255],
@@ -185,7 +195,7 @@ def note_failure(engine: Engine, name: str, now: datetime, triggered_by: str, er
         with writing(engine) as connection:
             server_id = connection.scalar(select(server.c.id).where(server.c.name == name, server.c.active_key == 1))
             if server_id is not None:
-                started = _started(server_id, now, triggered_by, is_mass_removal_allowed=False)
+                started = _started(server_id, now, triggered_by, None, is_mass_removal_allowed=False)
                 failed = {"status": "failed", "finished_at": now, "error_kind": error.kind, "error_message": str(error)}
                 connection.execute(insert(sync_run).values(**{**started, **failed}))
 

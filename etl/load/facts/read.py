@@ -21,6 +21,7 @@ from etl.load.bulk import batches, is_among
 from etl.load.facts.definitions import changes_of, definitions_of
 from etl.load.sessions import first_start
 from etl.warehouse.tables import (
+    IN_FORCE,
     job,
     job_day,
     job_run,
@@ -116,6 +117,7 @@ def observations(connection: Connection, server_id: int, stream: str, since: dat
         .join(sync_run, sync_run.c.id == sync_run_stream.c.sync_run_id)
         .where(
             sync_run.c.server_id == server_id,
+            IN_FORCE,
             sync_run.c.started_at >= since - _SOME_DAYS,
             sync_run_stream.c.stream == stream,
             sync_run_stream.c.complete_from.is_not(None),
@@ -265,7 +267,7 @@ def is_reading_sessions(connection: Connection, server_id: int) -> bool:
 def _last_of_sessions(
     connection: Connection, server_id: int, what: ColumnElement[Any], *conditions: ColumnElement[bool]
 ) -> Any:
-    of_server = (sync_run.c.server_id == server_id, sync_run_stream.c.stream == "sessions")
+    of_server = (sync_run.c.server_id == server_id, IN_FORCE, sync_run_stream.c.stream == "sessions")
     listings = select(what).join(sync_run, sync_run.c.id == sync_run_stream.c.sync_run_id)
     latest = (sync_run.c.started_at.desc(), sync_run.c.id.desc())
     return connection.scalar(listings.where(*of_server, *conditions).order_by(*latest).limit(1))
