@@ -27,8 +27,8 @@ class Listed(NamedTuple):
 class Bounds:
     """What is observed after ``to`` goes; ``observed_at`` is the last observation that stands.
 
-    ``first_void`` is the first pass that goes, None = none does. ``complete_at`` are the last whole listings of jobs
-    that stand, ``sessions_complete`` is the last one of sessions.
+    ``first_void`` is the first pass that goes, None = none does. ``listed_at`` are the whole listings of jobs
+    that stand, in order, ``sessions_complete`` is the last one of sessions.
     ``used`` are the API versions of the passes that stand, ``forgotten`` those that only passes which go have used; of
     passes of an older release the version is not known, and then none is forgotten.
     """
@@ -37,10 +37,14 @@ class Bounds:
     to: datetime
     observed_at: datetime
     first_void: int | None
-    complete_at: Mapping[Kind, datetime]
+    listed_at: Mapping[Kind, Sequence[datetime]]
     sessions_complete: Listed | None
     used: Sequence[int]
     forgotten: frozenset[int]
+
+    def complete_at(self, kind: Kind) -> datetime | None:
+        """Return the last whole listing of the jobs of a kind that stands."""
+        return self.listed_at[kind][-1] if self.listed_at[kind] else None
 
     def void(self, but: int) -> ColumnElement[bool]:
         """Say which rows of the ledger go; ``but`` is that of the rewind itself.
@@ -64,7 +68,6 @@ def find_bounds(connection: Connection, server_id: int, server_name: str, to: da
             hint="give a later --to, or name other servers: --server",
         )
     standing = [row for row in reached if row.observed_at <= to]
-    complete = {row.stream: row.complete_from for row in standing if row.complete_from is not None}
     listed = [
         Listed(row.complete_to, row.observed_at, row.api_version)
         for row in _streams(connection, server_id, ["sessions"])
@@ -80,7 +83,12 @@ def find_bounds(connection: Connection, server_id: int, server_name: str, to: da
                 sync_run.c.server_id == server_id, IN_FORCE, sync_run.c.observed_at > to
             )
         ),
-        complete_at={kind: complete[STREAM_OF_KIND[kind]] for kind in KINDS if STREAM_OF_KIND[kind] in complete},
+        listed_at={
+            kind: [
+                each.complete_from for each in standing if each.stream == STREAM_OF_KIND[kind] and each.complete_from
+            ]
+            for kind in KINDS
+        },
         sessions_complete=listed[-1] if listed else None,
         used=used,
         forgotten=only_later,

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from sqlalchemy import Row, Table, select
 
 from etl.load.facts.stale import mark_stale_filled
+from etl.load.jobs.diff import ALL_ALLOWED, WINDOWS
 from etl.load.references import References, schedules_by_id
 from etl.load.rewind.rows import Rows
 from etl.transform.job_fields import (
@@ -83,5 +84,9 @@ def _values(row: Row[Any], names: Sequence[str], forgotten: int) -> dict[str, An
 
 def _without(schedule: Schedule, row: Row[Any], forgotten: int) -> Schedule:
     emptied = _emptied(row, forgotten)
-    emptied_policy = replace(schedule, **{name: None for name in SCHEDULE_FIELDS if name in emptied})
-    return in_normal_form(as_read_by(emptied_policy, row.read_by & ~forgotten))
+    values: dict[str, Any] = {name: None for name in SCHEDULE_FIELDS if name in emptied}
+    for flag, mask in WINDOWS:
+        # Who does not know the flag was shown that every hour is allowed, not the hours that did not count.
+        if flag in emptied and mask not in emptied and getattr(schedule, flag) is False and getattr(schedule, mask):
+            values[mask] = ALL_ALLOWED
+    return in_normal_form(as_read_by(replace(schedule, **values), row.read_by & ~forgotten))

@@ -66,7 +66,7 @@ def _restore(rows: Rows, job_ids: Sequence[int]) -> list[int]:
         if each.id not in versions:
             continue
         version, status = versions[each.id], statuses.get(each.id)
-        complete_at = bounds.complete_at.get(each.kind)
+        complete_at = bounds.complete_at(each.kind)
         own = each.last_seen_at
         is_own = own is not None and own <= bounds.to and own != complete_at
         last_run_at = status.last_run_at if status else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 
 from etl.load.backlog import owe
 from etl.load.bulk import batches, is_among
@@ -34,8 +34,14 @@ def rewind_sessions(rows: Rows, *, is_with_sessions: bool) -> None:
 
 
 def _remove(rows: Rows, ids: list[int]) -> None:
-    """Remove run attempts; all that is left of their jobs is asked for again, as the lists go on from later."""
-    jobs = _mark(rows, ids)
+    """Remove run attempts; those of known jobs that the lists will not show, as they go on from later, are owed."""
+    _mark(rows, ids)
+    listed = rows.bounds.sessions_complete  # None: the lists are read from the beginning
+    over_at = func.coalesce(job_session.c.ended_at, job_session.c.started_at)
+    unlisted: set[int] = set()
+    for batch in batches(ids if listed else []):
+        of_batch = is_among(rows.connection, job_session.c.id, batch)
+        unlisted.update(rows.find(job_session.c.job_id, of_batch, over_at < (listed and listed.complete_to)))
     rows.remove(session_message, session_message.c.session_id, ids)
     for table, column in (
         (session_hour, session_hour.c.session_id),
@@ -47,7 +53,7 @@ def _remove(rows: Rows, ids: list[int]) -> None:
         rows.forget(table, column, ids)
     rows.remove(job_session, job_session.c.id, ids)
     known: dict[Kind, list[str]] = defaultdict(list)
-    for batch in batches(sorted(jobs)):
+    for batch in batches(sorted(unlisted)):
         before = (
             is_among(rows.connection, job.c.id, batch),
             job.c.first_seen_at <= rows.bounds.to,
@@ -59,8 +65,8 @@ def _remove(rows: Rows, ids: list[int]) -> None:
         owe(rows.connection, rows.bounds.server_id, kind, uids, rows.bounds.observed_at)
 
 
-def _mark(rows: Rows, ids: list[int]) -> set[int]:
-    """Let what follows from run attempts be derived again; return their jobs."""
+def _mark(rows: Rows, ids: list[int]) -> None:
+    """Let what follows from run attempts be derived again."""
     since: dict[int, datetime] = {}
     for batch in batches(ids):
         columns = (job_session.c.job_id, job_session.c.started_at)
@@ -73,4 +79,3 @@ def _mark(rows: Rows, ids: list[int]) -> set[int]:
         jobs_since[at].append(job_id)
     for at, job_ids in jobs_since.items():
         mark_stale(rows.connection, job_ids, at)
-    return set(since)
