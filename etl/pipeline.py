@@ -37,7 +37,8 @@ from etl.streams.saved_jobs import documents_in, load_saved_jobs, load_stored_jo
 from etl.streams.session_reading import STREAM as SESSIONS
 from etl.warehouse.engine import reading
 
-__all__ = ["RewindOptions", "SyncOptions", "SyncResult", "load_file", "rebuild", "retry_rejected", "rewind", "sync"]
+__all__ = ["RewindOptions", "SyncOptions", "SyncResult"]
+__all__ += ["is_anything_later", "load_file", "rebuild", "retry_rejected", "rewind", "sync"]
 
 logger = log.get_logger(__name__)
 

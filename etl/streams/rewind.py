@@ -79,9 +79,9 @@ def take_back(sync_run: SyncRun, zones: Zones, options: RewindOptions, archive: 
         return replace(correction, id=write_correction(connection, correction, note, sla_before))
 
     correction = sync_run.write(change)
-    archive.complete()
+    folder = archive.complete()
     sync_run.observation = Observation(correction.bounds.observed_at, is_clock_adjusted=False)
-    return correction
+    return replace(correction, folder=folder)
 
 
 def _rewind(

@@ -41,8 +41,8 @@ Bad = Literal["clock ahead", "clock ahead, other API version", "wrong server"]
 
 # Shared by all servers and never taken back, or the note of the rewind itself.
 LEFT_OUT = ("history_correction", "schedule", "backup_window", "backup_window_hour", "calendar", "data_dictionary")
-# Begun anew, a cursor may say the same in fewer words; a digest is never a reason for anything but to skip a document; a
-# job's eTag has no history, so nobody knows whether it was touched.
+# Begun anew, a cursor may say the same in fewer words; a digest is never a reason for anything but to skip a document;
+# a job's eTag has no history, so nobody knows whether it was touched.
 NOT_BROUGHT_BACK = {
     "sync_cursor": ("value", "updated_at"),
     "job": ("document_digest",),

@@ -52,12 +52,12 @@ class Archive:
         except OSError as error:
             raise self._failed(error) from error
 
-    def complete(self) -> None:
-        """Give the folder its name, if it can: what it holds is no longer in the database."""
+    def complete(self) -> Path:
+        """Give the folder its name, if it can: what it holds is no longer in the database. Return where it is."""
         try:
-            self._unfinished.rename(self.folder)
+            return self._unfinished.rename(self.folder)
         except OSError:
-            self.folder = self._unfinished
+            return self._unfinished
 
     def _close(self) -> None:
         try:

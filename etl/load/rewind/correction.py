@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,13 +19,15 @@ from etl.warehouse.tables import history_correction
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a rewind of one server took back; ``counts`` are rows by table and by what became of them."""
+    """What a rewind of one server took back; ``counts`` are rows by table and by what became of
+    them, ``folder`` is where the removed ones are."""
 
     server_name: str
     bounds: Bounds
     passes: int
     counts: dict[str, dict[str, int]]
     id: int | None = None
+    folder: Path | None = None
     sla_changes: list[Month] = field(default_factory=list)
 
 

@@ -24,7 +24,7 @@ def rewind_cursors(rows: Rows, covered_to: datetime | None) -> None:
     for stream in rows.find(sync_cursor.c.stream, *moved):
         before = read_cursor(connection, bounds.server_id, stream) or {}
         rows.remove(sync_cursor, sync_cursor.c.stream, [stream], sync_cursor.c.server_id == bounds.server_id)
-        after = HOW[stream](before, bounds) if stream in HOW else None
+        after = HOW.get(stream, _anew)(before, bounds)
         if after is not None:
             write_cursor(connection, bounds.server_id, stream, dict(after), bounds.observed_at)
     _derive_the_day_anew(rows, covered_to)
@@ -53,13 +53,19 @@ def _absences(before: Cursor, bounds: Bounds) -> Cursor | None:
     return {"hidden": hidden, "vague": {}} if hidden else None
 
 
+def _anew(_: Cursor, __: Bounds) -> None:
+    """Begin anew: what the cursor spares is done once more."""
+
+
 HOW: Mapping[str, Callable[[Cursor, Bounds], Cursor | None]] = {
     "sessions": _sessions,
     OWED: _owed,
     **{STREAM_OF_KIND[kind]: _absences for kind in KINDS},
     DERIVED: lambda before, _: before,
+    "sessions_queued": _anew,
+    "organizations": _anew,
 }
-"""How a cursor goes back; one that is not here begins anew: what it spares is done once more."""
+"""How a cursor goes back; one that is not here begins anew, too."""
 
 
 def _derive_the_day_anew(rows: Rows, covered_to: datetime | None) -> None:

@@ -39,7 +39,8 @@ _STUB: Mapping[str, Any] = {
 
 def rewind_jobs(rows: Rows, touched: set[int]) -> None:
     """Bring the rows of jobs in step with their history; ``touched`` are jobs of which that has changed."""
-    late = [job.c[name] > rows.bounds.to for name in ("first_seen_at", "changed_at", "last_seen_at", "removed_at")]
+    late = [job.c[name] > rows.bounds.to for name in ("first_seen_at", "changed_at", "removed_at")]
+    late.append(job.c.last_seen_at.is_not(None))  # which differs from the last whole listing: another one from now on
     ids = touched | set(rows.find(job.c.id, job.c.server_id == rows.bounds.server_id, or_(*late)))
     unknown: list[int] = []
     for batch in batches(sorted(ids)):
