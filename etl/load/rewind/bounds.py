@@ -27,8 +27,9 @@ class Listed(NamedTuple):
 class Bounds:
     """What is observed after ``to`` goes; ``observed_at`` is the last observation that stands.
 
-    ``first_void`` is the first pass that goes, None = none does. ``listed_at`` are the whole listings of jobs
-    that stand, in order, ``sessions_complete`` is the last one of sessions.
+    ``first_void`` is the first pass that goes, None = none does. ``listed_at`` are the whole listings of jobs that
+    stand, in order, ``unread`` how many documents the last of them could not read, ``sessions_complete`` is the last
+    one of sessions.
     ``used`` are the API versions of the passes that stand, ``forgotten`` those that only passes which go have used; of
     passes of an older release the version is not known, and then none is forgotten.
     """
@@ -38,6 +39,7 @@ class Bounds:
     observed_at: datetime
     first_void: int | None
     listed_at: Mapping[Kind, Sequence[datetime]]
+    unread: Mapping[str, int]
     sessions_complete: Listed | None
     used: Sequence[int]
     forgotten: frozenset[int]
@@ -89,6 +91,7 @@ def find_bounds(connection: Connection, server_id: int, server_name: str, to: da
             ]
             for kind in KINDS
         },
+        unread={row.stream: row.rejected for row in standing if row.complete_from},
         sessions_complete=listed[-1] if listed else None,
         used=used,
         forgotten=only_later,
@@ -104,7 +107,7 @@ def lists_by_time(api_version: str | None) -> bool | None:
 
 def _streams(connection: Connection, server_id: int, streams: Sequence[str]) -> Sequence[_Stream]:
     """Read what passes that stand did with some streams, in their order."""
-    names = ("stream", "status", "complete_from", "complete_to")
+    names = ("stream", "status", "complete_from", "complete_to", "rejected")
     rows = connection.execute(
         select(sync_run.c.observed_at, sync_run.c.api_version, *(sync_run_stream.c[name] for name in names))
         .join(sync_run_stream, sync_run_stream.c.sync_run_id == sync_run.c.id)
@@ -127,6 +130,7 @@ class _Stream:
     status: str
     complete_from: datetime | None
     complete_to: datetime | None
+    rejected: int
 
 
 def _versions(connection: Connection, server_id: int, to: datetime) -> tuple[list[int], frozenset[int]]:

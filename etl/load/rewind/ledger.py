@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
@@ -22,15 +23,42 @@ def void_passes(rows: Rows, run_id: int, now: datetime) -> int:
 
 
 def rewind_rejections(rows: Rows) -> None:
-    """Remove what was rejected since; what was resolved since is open again. How often before, nobody knows."""
+    """Remove what was rejected since; what could not be read at the instant is open again.
+
+    How often it was rejected until then, nobody knows.
+    """
     bounds, table = rows.bounds, rejected_document
     of_server = table.c.server_id == bounds.server_id
     rows.remove(table, table.c.id, rows.find(table.c.id, of_server, table.c.first_seen_at > bounds.to))
-    resolved = rows.find(table.c.id, of_server, table.c.resolved_at > bounds.to)
-    _doubt_jobs(rows, resolved)
-    rows.change(table, resolved, {"resolved_at": None})
-    late = rows.find(table.c.id, of_server, table.c.last_seen_at > bounds.to)
-    rows.change(table, late, {"last_seen_at": bounds.observed_at})
+    was_open = _open_then(rows)
+    seen_again = set(rows.find(table.c.id, of_server, table.c.last_seen_at > bounds.to))
+    late = was_open | seen_again
+    _doubt_jobs(rows, late & was_open)
+    rows.change(table, late & was_open, {"resolved_at": None})
+    rows.change(table, late - was_open, {"resolved_at": bounds.observed_at})
+    rows.change(table, seen_again, {"last_seen_at": bounds.observed_at})
+
+
+def _open_then(rows: Rows) -> set[int]:
+    """Find what was open at the instant, of what was resolved or rejected once more since.
+
+    Of what was rejected once more, that is not known; but not if the last listing read all that was not open anyway.
+    """
+    bounds, table = rows.bounds, rejected_document
+    certain: dict[str, int] = Counter()
+    doubtful: dict[str, set[int]] = defaultdict(set)
+    found: set[int] = set()
+    columns = (table.c.id, table.c.stream, table.c.last_seen_at, table.c.resolved_at)
+    for row in rows.connection.execute(select(*columns).where(table.c.server_id == bounds.server_id)):
+        if row.last_seen_at > bounds.to:
+            doubtful[row.stream].add(row.id)
+        elif row.resolved_at is None or row.resolved_at > bounds.to:
+            certain[row.stream] += 1
+            found |= {row.id} if row.resolved_at else set()
+    for stream, ids in doubtful.items():
+        if stream not in bounds.unread or bounds.unread[stream] > certain[stream]:
+            found |= ids
+    return found
 
 
 def _doubt_jobs(rows: Rows, rejections: Collection[int]) -> None:
@@ -42,12 +70,12 @@ def _doubt_jobs(rows: Rows, rejections: Collection[int]) -> None:
             kind = next((kind for kind in KINDS if STREAM_OF_KIND[kind] == stream), None)
             if kind is None:
                 continue
-            before = [at for at in rows.bounds.listed_at[kind] if at < first_seen_at]
+            before = [at for at in rows.bounds.listed_at[kind] if at < first_seen_at][-1:]
             of_job = (job.c.server_id == rows.bounds.server_id, job.c.kind == kind, job.c.job_uid == uid)
             present = (job.c.removed_at.is_(None), job.c.last_seen_at.is_(None), job.c.is_stub == 0)
-            if before:
-                doubted = rows.find(job.c.id, *of_job, *present)
-                rows.change(job, doubted, {"last_seen_at": before[-1]})
+            doubted = select(job.c.id, job.c.changed_at).where(*of_job, *present)
+            for job_id, changed_at in rows.connection.execute(doubted).all():
+                rows.change(job, [job_id], {"last_seen_at": max([*before, changed_at])})
 
 
 def rewind_server(rows: Rows) -> None:

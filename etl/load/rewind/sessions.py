@@ -30,7 +30,7 @@ def rewind_sessions(rows: Rows, *, is_with_sessions: bool) -> None:
         _remove(rows, rows.find(job_session.c.id, of_server, job_session.c.first_loaded_at > rows.bounds.to))
     forgotten = rows.find(job_session.c.id, of_server, job_session.c.removed_at > rows.bounds.to)
     _mark(rows, forgotten)
-    rows.change(job_session, forgotten, {"removed_at": None})
+    rows.change(job_session, forgotten, {"removed_at": None, "changed_at": rows.bounds.observed_at})
 
 
 def _remove(rows: Rows, ids: list[int]) -> None:
