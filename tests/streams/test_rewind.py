@@ -229,6 +229,33 @@ def test_what_only_a_version_first_used_after_can_tell_is_unknown_again(estate: 
     assert estate.ask("SELECT change_type FROM job_change") == [("created",)]
 
 
+def test_hours_that_did_not_count_do_not_count_where_the_flag_is_unknown_again(estate: Estate) -> None:
+    estate.world.add_job(name="Mail", **{**QUIET, "window": "1" * 24 + "0" * 144})
+    estate.look(NOON, 1)
+    before = natural_rows(estate.engine)
+    estate.look(NOON + HOUR, 8)
+    assert estate.ask("SELECT is_window_enabled FROM job_version v JOIN schedule s ON s.id = v.schedule_id") == [(0,)]
+    estate.take_back()
+    for name in ("job_version", "job_status", "job_change"):
+        assert natural_rows(estate.engine)[name] == before[name], name
+    estate.look(NOON + HOUR, 1)
+    assert estate.ask("SELECT change_type FROM job_change") == [("created",)]
+
+
+def test_a_document_that_was_readable_at_the_instant_is_not_open(estate: Estate) -> None:
+    job = estate.world.add_job(name="Mail", **QUIET)
+    estate.server.faults.document(job.uid, nan)
+    estate.look(NOON - HOUR)
+    estate.server.faults.clear()
+    estate.look(NOON)
+    estate.server.faults.document(job.uid, nan)
+    estate.look(NOON + HOUR)
+    assert estate.ask("SELECT resolved_at FROM rejected_document") == [(None,)]
+    estate.take_back()
+    resolved = "SELECT r.resolved_at = s.observed_at, r.last_seen_at = s.observed_at FROM rejected_document r, server s"
+    assert estate.ask(resolved) == [(1, 1)]
+
+
 def test_of_what_an_older_release_read_nothing_is_forgotten(estate: Estate) -> None:
     estate.world.add_job(name="Mail", **QUIET)
     estate.look(NOON, 6)
