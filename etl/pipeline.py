@@ -1,4 +1,4 @@
-"""What the program does, as stories: sync a server, load a file, retry what was rejected, rebuild what was derived."""
+"""What the program does, as stories: sync, load a file, retry what was rejected, rebuild what was derived, rewind."""
 
 from __future__ import annotations
 
@@ -25,19 +25,23 @@ from etl.load.dimensions import assert_zone
 from etl.load.identity import Identity
 from etl.load.ledger import Clock, last_observation, system_clock
 from etl.load.rejections import OpenRejection, open_rejections
+from etl.load.rewind.archive import Archive
+from etl.load.rewind.correction import Correction
 from etl.run import SyncResult, open_sync_run
 from etl.streams import sessions
-from etl.streams.facts import derive, ensure_dimensions, longest_gap, rebuild
+from etl.streams.facts import derive, ensure_dimensions, longest_gap, rebuild, zones_in_use
 from etl.streams.infrastructure import sync_infrastructure
 from etl.streams.job_sessions import ask_before_missed
 from etl.streams.jobs import ask_for_rejected_jobs, sync_jobs, sync_one_job
 from etl.streams.messages import sync_messages
 from etl.streams.reading import Progress
+from etl.streams.rewind import RewindOptions, derive_again, is_anything_later, take_back, try_to_take_back
 from etl.streams.saved_jobs import backfill_saved_jobs, documents_in, load_saved_jobs, load_stored_jobs
 from etl.streams.session_reading import STREAM as SESSIONS
 from etl.warehouse.engine import reading
 
-__all__ = ["SyncOptions", "SyncResult", "load_file", "rebuild", "retry_rejected", "sync"]
+__all__ = ["RewindOptions", "SyncOptions", "SyncResult"]
+__all__ += ["is_anything_later", "load_file", "rebuild", "retry_rejected", "rewind", "sync"]
 
 logger = log.get_logger(__name__)
 
@@ -83,6 +87,7 @@ def sync(
             options.triggered_by,
             traffic=client.traffic,
             deadline=client.deadline,
+            api_version=client.version,
             observed_at=options.observed_at,
             is_mass_removal_allowed=options.allow_mass_removal,
         ) as sync_run,
@@ -147,7 +152,9 @@ def load_file(
     server = settings.server_named(server_name)
     server_id = identity.identify(engine, Identity(server_name, timezone=server.timezone if server else None), clock())
     triggered_by = ledger.BACKFILL if is_backfill else "file"
-    with open_sync_run(engine, server_id, server_name, clock, triggered_by, observed_at=observed_at) as sync_run:
+    with open_sync_run(
+        engine, server_id, server_name, clock, triggered_by, api_version=api_version, observed_at=observed_at
+    ) as sync_run:
         ensure_dimensions(sync_run, settings.reporting_zone)
         if is_backfill:
             backfill_saved_jobs(sync_run, documents, api_version)
@@ -166,9 +173,10 @@ def retry_rejected(
         with reading(engine) as connection:
             rejections = open_rejections(connection, server_id)
         if stored := [each for each in rejections if each.is_from_file]:
-            with open_sync_run(engine, server_id, name, clock, "retry") as sync_run:
+            newest = stored[-1].api_version
+            with open_sync_run(engine, server_id, name, clock, "retry", api_version=newest) as sync_run:
                 load_stored_jobs(sync_run, stored)
-            results.append(sync_run.result(stored[-1].api_version))
+            results.append(sync_run.result(newest))
         if sent := [each for each in rejections if not each.is_from_file]:
             results.append(_ask_again(engine, settings, name, sent, clock))
     return results
@@ -188,7 +196,15 @@ def _ask_again(
     options = SyncOptions(triggered_by="retry")
     with (
         signed_in(engine, settings, server, options, clock) as (client, server_id),
-        open_sync_run(engine, server_id, name, clock, options.triggered_by, traffic=client.traffic) as sync_run,
+        open_sync_run(
+            engine,
+            server_id,
+            name,
+            clock,
+            options.triggered_by,
+            traffic=client.traffic,
+            api_version=client.version,
+        ) as sync_run,
     ):
         ask_for_rejected_jobs(sync_run, client, rejections, at_once=at_once)
         asked = [each for each in rejections if each.stream == SESSIONS and not each.is_keyed_by_digest]
@@ -199,6 +215,32 @@ def _ask_again(
         lists = {"proxies" if each.stream == "proxy_pools" else each.stream for each in rejections}
         sync_infrastructure(sync_run, client, lists, zones.reporting)
     return sync_run.result(client.version)
+
+
+def rewind(
+    engine: Engine,
+    settings: Settings,
+    server_name: str,
+    options: RewindOptions,
+    folder: Path | None,
+    clock: Clock = system_clock,
+    progress: Progress | None = None,
+) -> Correction | None:
+    """Take back everything that was observed of a server after an instant, and derive what follows from the rest.
+
+    ``folder`` is to hold what is removed; None = a try, nothing is written. Return what was done; None = nothing was
+    observed since. Raises UsageError where the instant lies before the first observation.
+    """
+    (server_id,) = identity.servers_named(engine, [server_name]).values()
+    zones = zones_in_use(engine, settings, server_name, server_id)
+    assert_zone(engine, zones.reporting)
+    if not is_anything_later(engine, server_id, server_name, options.to):
+        return None
+    if folder is None:
+        return try_to_take_back(engine, server_id, server_name, zones, options, clock())
+    with open_sync_run(engine, server_id, server_name, clock, "rewind", observed_at=options.to) as sync_run:
+        correction = take_back(sync_run, zones, options, Archive(folder))
+        return derive_again(sync_run, zones, settings, correction, progress)
 
 
 @contextmanager

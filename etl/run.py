@@ -53,6 +53,7 @@ class SyncRun:
     is_instant_given: bool = False
     is_mass_removal_allowed: bool = False
     deadline: Deadline = field(default_factory=Deadline)  # of the conversation with the server
+    server_clock_at: datetime | None = None  # at the observation
     clock_shift: timedelta = timedelta()  # from this machine's clock to the one that this run goes by
     streams: list[StreamResult] = field(default_factory=list)
 
@@ -75,6 +76,7 @@ class SyncRun:
 
     def observe(self) -> None:
         """Fix the instant that what follows is observed at (H8), unless it was given. Raises ClocksDisagree."""
+        self.server_clock_at = self.traffic.server_date
         if self.is_instant_given:
             return
         before, now, server_date = self.observation, self.clock(), self.traffic.server_date
@@ -188,17 +190,27 @@ def open_sync_run(
     *,
     traffic: Traffic | None = None,
     deadline: Deadline | None = None,
+    api_version: int | None = None,
     observed_at: datetime | None = None,
     is_mass_removal_allowed: bool = False,
 ) -> Iterator[SyncRun]:
     """Lock the server, open the ledger row, fix the instant; close the row with the outcome, or with the error.
 
     ``traffic`` and ``deadline`` are those of the conversation with the server; None = the documents come from a file.
-    ``observed_at`` is their instant where that is not now, or what the user says where no clock can be trusted.
+    ``api_version`` is theirs, ``observed_at`` their instant where that is not now, or what the user says where no clock
+    can be trusted.
     """
     with ledger.server_lock(engine, server_id, server_name):
         started_at = clock()
-        row = ledger.open_row(engine, server_id, server_name, started_at, triggered_by, is_mass_removal_allowed)
+        row = ledger.open_row(
+            engine,
+            server_id,
+            server_name,
+            started_at,
+            triggered_by,
+            api_version,
+            is_mass_removal_allowed=is_mass_removal_allowed,
+        )
         observation = Observation(observed_at or started_at, is_clock_adjusted=False)
         sync_run = SyncRun(
             engine,

@@ -54,6 +54,8 @@ PLACEHOLDERS = {
     "TOOL": "powerbi",
     "[--password": "--password",
     "REF]": "env:NAME",
+    "[--server": "--server",
+    "NAME]": "hq",
 }
 
 
@@ -87,6 +89,7 @@ def test_the_readme_names_commands() -> None:
         "db dictionary",
         "db grant-reader",
         "db rebuild",
+        "db rewind",
         "export",
         "connect",
         "simulate",
@@ -111,6 +114,7 @@ def test_every_option_of_the_readme_exists() -> None:
         ("jobs",),
         ("status",),
         ("db", "rebuild"),
+        ("db", "rewind"),
         ("db", "grant-reader"),
         ("rejected", "list"),
         ("rejected", "dismiss"),

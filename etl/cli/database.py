@@ -8,11 +8,13 @@ import typer
 
 from etl.cli.options import Config, Json, open_database, open_engine, open_settings, warn_of_views
 from etl.cli.output import print_json, print_rows, print_table, print_warning, printable, progress
+from etl.cli.rewind import rewind
 from etl.errors import UsageError
 
 _ENTRY = "column_name unit meaning"
 
 app = typer.Typer(help="Upgrade the database's schema, or show where it stands.", no_args_is_help=True)
+app.command()(rewind)
 
 
 @app.command()

@@ -50,6 +50,11 @@ def move_clock(connection: Connection, observed_at: datetime) -> None:
     )
 
 
+def set_clock(connection: Connection, observed_at: datetime) -> None:
+    """Set the clock of the reports to an observation, be it back."""
+    connection.execute(update(report_clock).values(as_of_at=observed_at, week_ago_at=observed_at - _ONE_WEEK))
+
+
 def write_unknown_statuses(connection: Connection, words: Collection[str]) -> None:
     """Add the words that nobody knew yet, as group Other."""
     known = set(connection.scalars(select(run_status.c.status)))

@@ -17,7 +17,7 @@ from etl.errors import Locked, LostLock, Vb365EtlError
 from etl.load.clocks import Observation, database_clock, observation
 from etl.warehouse.engine import reading, writing
 from etl.warehouse.locks import lock, retry_on_contention
-from etl.warehouse.tables import server, sync_run, sync_run_stream
+from etl.warehouse.tables import IN_FORCE, server, sync_run, sync_run_stream
 
 Clock = Callable[[], datetime]
 
@@ -98,7 +98,14 @@ def _holder(engine: Engine, server_id: int) -> str:
 
 
 def open_row(
-    engine: Engine, server_id: int, name: str, now: datetime, triggered_by: str, is_mass_removal_allowed: bool = False
+    engine: Engine,
+    server_id: int,
+    name: str,
+    now: datetime,
+    triggered_by: str,
+    api_version: int | None = None,
+    *,
+    is_mass_removal_allowed: bool = False,
 ) -> LedgerRow:
     """Commit a ``running`` row; older running ones of this server become ``abandoned``: their lock is ours now."""
 
@@ -114,19 +121,22 @@ def open_row(
                     error_message="the process that ran this pass ended without closing it, or lost its lock",
                 )
             )
-            started = _started(server_id, now, triggered_by, is_mass_removal_allowed)
+            started = _started(server_id, now, triggered_by, api_version, is_mass_removal_allowed)
             (row_id,) = connection.execute(insert(sync_run).values(**started)).inserted_primary_key or (0,)
             return int(row_id)
 
     return LedgerRow(retry_on_contention(write), server_id, name)
 
 
-def _started(server_id: int, now: datetime, triggered_by: str, is_mass_removal_allowed: bool) -> dict[str, Any]:
+def _started(
+    server_id: int, now: datetime, triggered_by: str, api_version: int | None, is_mass_removal_allowed: bool
+) -> dict[str, Any]:
     return {
         "server_id": server_id,
         "triggered_by": triggered_by,
         "status": "running",
         "started_at": now,
+        "api_version": None if api_version is None else f"v{api_version}",
         "is_clock_adjusted": 0,
         "is_mass_removal_allowed": int(is_mass_removal_allowed),
         "host": socket.gethostname()[:255],
@@ -173,7 +183,7 @@ def first_sighting(connection: Connection, server_id: int, stream: str, *, of_al
     conditions = [
         sync_run.c.server_id == server_id,
         sync_run.c.observed_at.is_not(None),
-        sync_run.c.status != "rewound",
+        IN_FORCE,
         sync_run_stream.c.stream == stream,
         sync_run_stream.c.status != "failed",
     ]
@@ -218,7 +228,7 @@ def note_failure(engine: Engine, name: str, now: datetime, triggered_by: str, er
         with writing(engine) as connection:
             server_id = connection.scalar(select(server.c.id).where(server.c.name == name, server.c.active_key == 1))
             if server_id is not None:
-                started = _started(server_id, now, triggered_by, is_mass_removal_allowed=False)
+                started = _started(server_id, now, triggered_by, None, is_mass_removal_allowed=False)
                 failed = {"status": "failed", "finished_at": now, "error_kind": error.kind, "error_message": str(error)}
                 connection.execute(insert(sync_run).values(**{**started, **failed}))
 

@@ -82,18 +82,23 @@ def rebuild(engine: Engine, settings: Settings, clock: Clock, progress: Progress
             cut_days_anew(connection, settings.reporting_zone)
 
     retry_on_contention(cut)
-    zone_of = {each.name: each.timezone for each in settings.servers}
     rebuilt = []
     for name, server_id in identity.servers_in_use(engine).items():
         if (last := last_observation(engine, server_id)) is None:
             continue
-        zone = zone_of.get(name) or identity.zone_in_use(engine, server_id)
-        zones = Zones(settings.reporting_zone, ZoneInfo(zone) if zone else None)
+        zones = zones_in_use(engine, settings, name, server_id)
         with open_sync_run(engine, server_id, name, clock, "rebuild", observed_at=last) as sync_run:
             sync_run.write(partial(delete_cursor, server_id=server_id, stream=cursor.STREAM))
             derive(sync_run, zones, settings, progress)
         rebuilt.append(name)
     return rebuilt
+
+
+def zones_in_use(engine: Engine, settings: Settings, server_name: str, server_id: int) -> Zones:
+    """Return the zone that days are cut in, and the server's own by the settings, else as they said last."""
+    server = settings.server_named(server_name)
+    zone = (server.timezone if server else None) or identity.zone_in_use(engine, server_id)
+    return Zones(settings.reporting_zone, ZoneInfo(zone) if zone else None)
 
 
 def _begin(

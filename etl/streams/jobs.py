@@ -349,7 +349,9 @@ def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> Stream
     if counts.added + counts.changed + counts.removed:
         mark_stale_changed(connection, server_id, read.kind, at, history.listed_at)
     mark_stale_filled(connection, history.completed)
-    history.close(is_complete=read.is_whole, seen=readable, unresolved=read.unresolved)
+    history.close(
+        is_complete=read.is_whole, seen=readable, unresolved=read.unresolved, clock_at=sync_run.server_clock_at
+    )
     if not sync_run.is_from_file:
         write_absences(connection, server_id, read.kind, read.absences_now(at), at)
         owe(connection, server_id, read.kind, read.absences.hidden.keys() & readable, at)

@@ -7,7 +7,7 @@ the text of an error.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -106,6 +106,17 @@ _KEYS: Mapping[Entity, frozenset[str]] = {
     entity: frozenset({"id", "_links"}.union(*(field.keys for field in fields.values())))
     for entity, fields in FIELDS.items()
 }
+
+
+def columns_not_told(api_versions: Collection[int]) -> Mapping[Entity, frozenset[str]]:
+    """Name the columns that only API versions newer than all of these tell."""
+    newest = max(api_versions, default=0)
+    return {
+        entity: frozenset(
+            column for column, field in fields.items() if field.since is not None and field.since.number > newest
+        )
+        for entity, fields in FIELDS.items()
+    }
 
 
 def read_entity(entity: Entity, raw: values.Raw, api_version: int) -> EntityRecord | Rejection:

@@ -29,6 +29,18 @@ def as_it_was(known: Schedule, read_by: int, sent: Schedule) -> Schedule:
     return known
 
 
+def as_read_by(known: Schedule, read_by: int) -> Schedule:
+    """Return the policy as API versions (a bit mask) have told it: with what they say in place of later words.
+
+    A word in place of which they say nothing stays: what else they told then is gone.
+    """
+    for name, word, (since, instead) in _WORDS:
+        is_told = any(each.number >= since.number for each in versions_of(read_by))
+        if instead is not None and getattr(known, name) == word and not is_told:
+            known = _with_word(known, name, instead)
+    return known
+
+
 def may_stand_for_another(schedule: Schedule, name: str, api_version: int) -> bool:
     """Tell whether a field of a reading may mean a word that this API version cannot say."""
     return any(

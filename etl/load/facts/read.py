@@ -25,6 +25,7 @@ from etl.load.rejections import rejected_sessions
 from etl.load.sessions import first_start
 from etl.transform.records import KINDS, STREAM_OF_KIND, Kind
 from etl.warehouse.tables import (
+    IN_FORCE,
     job,
     job_day,
     job_run,
@@ -141,6 +142,7 @@ def observations(connection: Connection, server_id: int, kind: Kind, since: date
         .join(sync_run, sync_run.c.id == sync_run_stream.c.sync_run_id)
         .where(
             sync_run.c.server_id == server_id,
+            IN_FORCE,
             sync_run.c.started_at >= since - _SOME_DAYS,
             sync_run_stream.c.stream == STREAM_OF_KIND[kind],
             sync_run_stream.c.complete_from.is_not(None),
@@ -277,7 +279,7 @@ def _durations(
 
 def is_reading_sessions(connection: Connection, server_id: int) -> bool:
     """Tell whether the last listing of the sessions did not fail."""
-    of_server = (sync_run.c.server_id == server_id, sync_run_stream.c.stream == "sessions")
+    of_server = (sync_run.c.server_id == server_id, IN_FORCE, sync_run_stream.c.stream == "sessions")
     listings = select(sync_run_stream.c.status).join(sync_run, sync_run.c.id == sync_run_stream.c.sync_run_id)
     latest = (sync_run.c.started_at.desc(), sync_run.c.id.desc())
     return connection.scalar(listings.where(*of_server).order_by(*latest).limit(1)) != "failed"

@@ -28,8 +28,8 @@ from etl.transform.records import JobRecord, Kind, Link, Schedule
 ALL_ALLOWED = "1" * 168
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MASKS = tuple(each.name for each in FIELDS if each.refers_to == "backup_window")
-_WINDOWS = tuple((f"is_{mask}_enabled", mask) for mask in _MASKS)
-_WINDOW_FIELDS = frozenset(name for pair in _WINDOWS for name in pair)
+WINDOWS = tuple((f"is_{mask}_enabled", mask) for mask in _MASKS)
+_WINDOW_FIELDS = frozenset(name for pair in WINDOWS for name in pair)
 _PLAIN_SCHEDULE_FIELDS = tuple(name for name in SCHEDULE_FIELDS if name not in _WINDOW_FIELDS)
 
 _definition_of = attrgetter(*DEFINITION_FIELDS)
@@ -256,7 +256,7 @@ def _merge_schedule(old: Schedule, record: JobRecord, knows: frozenset[str]) -> 
             merged[name] = after
             if name in knows or before is not None:
                 changed.add(name)
-    for flag, mask in _WINDOWS:
+    for flag, mask in WINDOWS:
         if flag not in carried and mask not in carried:
             continue
         before = (getattr(old, flag), getattr(old, mask))

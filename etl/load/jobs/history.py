@@ -85,17 +85,28 @@ class JobHistory:
         self._write_extras(changes.seen, job_ids)
         self._write_links(changes.seen, job_ids)
 
-    def close(self, *, is_complete: bool, seen: Collection[str], unresolved: Collection[str] = ()) -> None:
+    def close(
+        self,
+        *,
+        is_complete: bool,
+        seen: Collection[str],
+        unresolved: Collection[str] = (),
+        clock_at: datetime | None = None,
+    ) -> None:
         """Note what was observed (H9): ``seen`` were read now; ``unresolved`` were listed or missing, but not read.
 
         The instant of a complete listing speaks for every job but the unresolved ones; otherwise each job seen
-        carries its own.
+        carries its own. ``clock_at`` is what the server's own clock said.
         """
         self.newly_volatile = note_volatile(
             self._connection, self._server_id, self._kind, self._observed_at, self._moved
         )
         conditions = (job.c.server_id == self._server_id, job.c.kind == self._kind, job.c.removed_at.is_(None))
-        moved: dict[str, Any] = {"observed_at": self._observed_at, "observed_epoch": int(self._observed_at.timestamp())}
+        moved: dict[str, Any] = {
+            "observed_at": self._observed_at,
+            "observed_epoch": int(self._observed_at.timestamp()),
+            "clock_at": clock_at,
+        }
         if is_complete:
             moved[f"{STREAM_OF_KIND[self._kind]}_complete_at"] = self._observed_at
             own = self._connection.execute(

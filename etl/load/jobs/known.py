@@ -104,13 +104,13 @@ def present_jobs(connection: Connection, server_id: int, kind: Kind) -> Present:
             job.c.kind == kind,
             job.c.removed_at.is_(None),
             job.c.is_stub == 0,
-            job.c.document_digest.is_not(None),
         )
     )
     # Straight from the driver: these two columns need nothing that SQLAlchemy's rows would add, at twice the time.
-    uid_of_digest: dict[bytes, str] = dict(found.cursor.fetchall())
+    rows: Sequence[tuple[bytes | None, str]] = found.cursor.fetchall()
     found.close()
-    return Present(frozenset(uid_of_digest.values()), uid_of_digest)
+    uid_of_digest = {digest: uid for digest, uid in rows if digest is not None}
+    return Present(frozenset(uid for _, uid in rows), uid_of_digest)
 
 
 def last_listed_at(connection: Connection, server_id: int, kind: Kind) -> datetime | None:

@@ -17,6 +17,7 @@ _HISTORY = (
     "backup_window",
     "backup_window_hour",
     "dimension_change",
+    "history_correction",
     "job_link",
     "job_status",
     "job_version",

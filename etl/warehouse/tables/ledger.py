@@ -22,11 +22,18 @@ sync_run = define(
     "One row per pass over one server",
     key(),
     reference("server_id", "server", "The server"),
-    column("triggered_by", word(32), "What started the pass: sync, run, demo, file, retry", nullable=False),
-    column("status", word(16), "running, succeeded, partial, failed or abandoned", nullable=False),
+    column(
+        "triggered_by",
+        word(32),
+        "What started the pass: sync, schedule, demo, file, retry, rebuild, rewind",
+        nullable=False,
+    ),
+    column("status", word(16), "running, succeeded, partial, failed, abandoned or rewound", nullable=False),
     instant("started_at", "Start of the pass", nullable=False),
     instant("finished_at", "End of the pass"),
     instant("observed_at", "Observation instant: taken just before the first jobs request"),
+    column("api_version", word(8), "API version that its documents were in; NULL = none came, or not known"),
+    instant("rewound_at", "When what it observed was taken back (db rewind); NULL = it stands"),
     *flag("is_clock_adjusted", "the server's observations lay ahead of this machine's clock", nullable=False),
     *flag("is_mass_removal_allowed", "the guard against mass removal was lifted for this pass", nullable=False),
     column("host", word(), "Machine that ran the pass", nullable=False),
@@ -92,6 +99,32 @@ sync_cursor = define(
     column("value", long_text(), "The cursor", nullable=False),
     instant("updated_at", "When it last moved", nullable=False),
     PrimaryKeyConstraint("server_id", "stream"),
+)
+
+IN_FORCE = sync_run.c.status != "rewound"
+"""Of what the ledger says of a server only this counts: the pass was not taken back."""
+
+history_correction = define(
+    "history_correction",
+    "One row per server and time at which what was observed after an instant was taken back (db rewind)",
+    key(),
+    reference("server_id", "server", "The server"),
+    reference("run_id", "sync_run", "The row of the ledger that this was done under"),
+    instant("corrected_at", "When it was done", nullable=False),
+    column("corrected_by", word(), "Who did it: account@machine", nullable=False),
+    instant("rewound_to", "What was observed after this instant was taken back", nullable=False),
+    instant("observed_at", "The last observation that stands", nullable=False),
+    column("reason", long_text(), "Why, as it was entered", nullable=False),
+    *flag("is_with_sessions", "run attempts first loaded after that instant were removed, too", nullable=False),
+    column("passes", Integer(), "Passes that were taken back", nullable=False),
+    column("row_counts", long_text(), "Rows removed and changed, by table, as JSON text", nullable=False),
+    column("sla_before", long_text(), "Expected starts by month before, as JSON text", nullable=False),
+    column(
+        "sla_changes",
+        long_text(),
+        "Months whose expected starts came out otherwise, with old and new, as JSON text; NULL = it was killed before",
+    ),
+    Index(None, "server_id", "corrected_at"),  # what was corrected, when?
 )
 
 bi_reader = define(

@@ -21,6 +21,7 @@ server = define(
     column("timezone", word(64), "Time zone of the server (IANA name), from the settings"),
     instant("observed_at", "Observation instant of the last pass that reached the jobs"),
     column("observed_epoch", BigInteger(), "observed_at as seconds since 1970-01-01 UTC"),
+    instant("clock_at", "The server's own clock (its Date header) at its last observation; NULL = not known"),
     instant("jobs_complete_at", "Observation instant of the last whole walk of the backup jobs"),
     instant("copy_jobs_complete_at", "Observation instant of the last whole walk of the copy jobs"),
     instant("first_seen_at", "When this server was first read", nullable=False),

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, and_, case, func, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
-from etl.warehouse.tables import rejected_document, server, sync_run
+from etl.warehouse.tables import IN_FORCE, rejected_document, server, sync_run
 from etl.warehouse.views.view import View, total, whole
 
 _DAY_SECONDS = 86_400
@@ -35,8 +35,8 @@ def _compile_seconds_ago(element: Any, compiler: Any, **kw: Any) -> str:
     return _SECONDS_AGO[compiler.dialect.name].format(compiler.process(element.clauses, **kw))
 
 
-# The one reads the database alone, the other what was saved long ago.
-_is_look = sync_run.c.triggered_by.not_in(("rebuild", "backfill"))
+# What read the database alone or a file of the past is no look at the server; what was taken back never was one.
+_is_look = and_(sync_run.c.triggered_by.not_in(("rebuild", "backfill", "rewind")), IN_FORCE)
 _last_good = (
     select(sync_run.c.id)
     .where(sync_run.c.server_id == server.c.id, sync_run.c.status == "succeeded", _is_look)
