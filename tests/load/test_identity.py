@@ -53,6 +53,7 @@ def test_a_server_seen_first_is_a_row(database: Database) -> None:
             "timezone": "Europe/Berlin",
             "observed_at": None,
             "observed_epoch": None,
+            "clock_at": None,
             "jobs_complete_at": None,
             "copy_jobs_complete_at": None,
             "first_seen_at": NOW,

@@ -46,6 +46,8 @@ def opened(run: LedgerRow, **differs: Any) -> dict[str, Any]:
         "started_at": NOW,
         "finished_at": None,
         "observed_at": None,
+        "api_version": None,
+        "rewound_at": None,
         "is_clock_adjusted": 0,
         "is_mass_removal_allowed": 0,
         "host": socket.gethostname(),

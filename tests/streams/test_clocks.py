@@ -55,6 +55,14 @@ def test_a_start_that_is_not_due_is_not_missed(sqlite_database: Database, wrong:
     assert ask(engine, "SELECT MAX(complete_to) FROM sync_run_stream") == [(at[2],)]
 
 
+def test_the_servers_own_clock_is_kept_with_its_observation(sqlite_database: Database) -> None:
+    world = World(jobs=1, copy_jobs=0, start=NOON)
+    with SimulatedServer(world, clock="simulated") as server:
+        run_pass(sqlite_database.engine, settings_for(server.url), NOON + 6 * HOUR, observed_at=NOON + HOUR)
+    rows = ask(sqlite_database.engine, "SELECT clock_at, api_version FROM server JOIN sync_run USING (api_version)")
+    assert rows == [("2026-03-02 12:00:00.000000", "v8")]
+
+
 def test_without_a_witness_nothing_is_written(sqlite_database: Database) -> None:
     world = World(jobs=1, copy_jobs=0, start=NOON)
     engine = sqlite_database.engine
