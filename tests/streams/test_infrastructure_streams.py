@@ -332,7 +332,8 @@ def test_nothing_is_removed_beside_a_document_that_does_not_tell_its_id(
     assert estate.rows(organization.c.removed_at) == [(None,), (None,)]
     estate.server.faults.documents.clear()
     assert counts(estate.look(2)["organizations"]) == ("succeeded", 1, 0, 0, 1, 1, 0)
-    assert estate.rows(rejected_document.c.resolved_at) == [(START + timedelta(hours=2),)]
+    resolved = estate.rows(rejected_document.c.resolved_at, rejected_document.c.resolved_as)
+    assert resolved == [(START + timedelta(hours=2), "gone")]
 
 
 def organizations(number: int) -> list[Organization]:

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from etl.simulator import Job
 from etl.streams.facts import rebuild
 from tests.conftest import Database
 from tests.streams.nights import (
+    DAY,
     HOUR,
     MAIL,
     MET,
     MINUTE,
     MISSED,
     NIGHT,
+    NIGHTLY,
     SITES,
     VERSIONS,
     Nights,
@@ -23,6 +26,8 @@ from tests.streams.nights import (
     closed_days,
     nights_on,
 )
+
+NEW = "0a000000-0000-4000-8000-000000000003"
 
 
 def without_end(document: bytes) -> bytes:
@@ -157,3 +162,33 @@ def test_one_without_an_id_is_known_again_by_its_job_and_start(nights: Nights) -
     assert nights.rejected() == [(digest, "backup", MAIL, "loaded")]
     assert nights.outcomes()["Mail"] == MET
     assert nights.ask(f"SELECT COUNT(*) FROM job_session WHERE session_uid = '{uid}'") == [(1,)]
+
+
+def test_a_version_that_knows_backup_jobs_alone_tells_the_kind(nights: Nights) -> None:
+    begin(nights, "v5")
+    uid = nights.run(MAIL, change=lambda document: without_end(document.replace(b"/" + MAIL.encode(), b"")))
+    nights.sync(NIGHT + 4 * HOUR, full=True)
+    assert nights.rejected() == [(uid, "backup", None, None)]
+    assert nights.outcomes() == {"Mail": in_question(uid), "Sites": in_question(uid)}
+
+
+def test_a_job_that_appears_brings_sessions_of_any_time(nights: Nights) -> None:
+    begin(nights)
+    new = nights.world.add_job(Job(name="New", **{**NIGHTLY, "uid": NEW}))
+    uid = nights.run(new.uid, NIGHT - DAY, change=without_start)
+    nights.sync(NIGHT + 4 * HOUR)
+    assert nights.rejected() == [(uid, "backup", NEW, None)]
+    assert nights.ask("SELECT started_at, listed_from FROM rejected_document") == [(None, None)]
+    assert nights.outcomes()["Mail"] == MISSED
+
+
+def test_a_rejected_job_is_loaded_or_gone(nights: Nights) -> None:
+    begin(nights)
+    nights.server.faults.document(MAIL, lambda document: document.replace(b'"lastRun":"', b'"lastRun":"soon'))
+    nights.server.faults.document(SITES, lambda document: document.replace(b'"lastRun":"', b'"lastRun":"soon'))
+    assert nights.sync(NIGHT - HOUR).status == "partial"
+    nights.server.faults.clear()
+    nights.world.delete_job(SITES)
+    assert nights.sync(NIGHT).status == "succeeded"
+    statement = "SELECT document_uid, resolved_as FROM rejected_document WHERE stream = 'jobs' ORDER BY document_uid"
+    assert nights.ask(statement) == [(MAIL, "loaded"), (SITES, "gone")]
