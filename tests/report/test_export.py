@@ -169,7 +169,7 @@ def test_a_text_is_never_a_formula(sqlite_database: Database, tmp_path: Path, va
         )
     export(sqlite_database.engine, tmp_path / "lake", "csv", BERLIN, names=["server"])
     line = (tmp_path / "lake" / "server.csv").read_bytes().decode().partition("\r\n")[2]
-    assert line == f"1,x,,,,{cell},,,,,,2026-04-30T23:15:00.250000Z,,1\r\n"
+    assert line == f"1,x,,,,{cell},,,,,,,2026-04-30T23:15:00.250000Z,,1\r\n"
 
 
 def test_types_are_the_same_with_and_without_rows_on_every_database(database: Database, tmp_path: Path) -> None:
