@@ -261,6 +261,7 @@ def estate() -> World:
     return world
 
 
+@pytest.mark.ci
 def test_one_state_is_the_same_in_every_version(sqlite_database: Database, estate: World) -> None:
     engine = sqlite_database.engine
     with ExitStack() as stack:

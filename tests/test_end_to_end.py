@@ -277,6 +277,7 @@ def v1_document(*, allowed: list[bool], name: str = "Backup Job ABC", status: st
 WEEK = [True] * 168
 
 
+@pytest.mark.ci
 def test_saved_documents_become_history(database: Database) -> None:
     """What was saved with curl on three days can be read back as of any instant, in any zone."""
     command: Command = process if database.kind == "sqlite" else run

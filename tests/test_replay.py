@@ -293,6 +293,7 @@ def test_a_file_is_a_job_a_list_or_a_page(desk: Desk, content: Any, uids: list[s
     assert {name for (name,) in desk.rows(job.c.name)} <= {"Backup Job ABC", "Łódź 🗝"}
 
 
+@pytest.mark.ci
 def test_a_file_saved_with_windows_powershell_is_the_same_job(desk: Desk) -> None:
     """Times as milliseconds since 1970, arrays as objects of value and Count: nothing of that is a change."""
     desk.load([seed()])

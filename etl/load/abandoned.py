@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, select
 
 from etl.derive.calendar import RUNNING_WORDS, is_known
 from etl.load.bulk import update_where
@@ -24,7 +25,7 @@ _IDLE_FOR = timedelta(minutes=10)
 
 
 class OpenSession(NamedTuple):
-    """A session that is not over, with what its job says; ``is_followed``: a later one of the job has started."""
+    """A session that is not over, with what its job says; ``is_followed``: 1 = a later one of the job has started."""
 
     id: int
     job_id: int
@@ -33,7 +34,7 @@ class OpenSession(NamedTuple):
     status: str | None
     last_status: str | None
     observed_at: datetime | None
-    is_followed: bool
+    is_followed: int
 
 
 def find_abandoned(connection: Connection, server_id: int, observed_at: datetime) -> list[OpenSession]:
@@ -75,6 +76,14 @@ def lately_abandoned(connection: Connection, server_id: int, kinds: Collection[K
 
 
 def _open_sessions(connection: Connection, server_id: int, observed_at: datetime) -> list[OpenSession]:
+    values = {"of_server": server_id, "latest_start": observed_at + CLOCK_TOLERANCE}
+    rows = connection.execute(_statement(), values)
+    return [OpenSession(*row) for row in rows]
+
+
+@cache
+def _statement() -> Select[Any]:
+    """Select what may be abandoned: not what could not be read the last time, as nobody knows what it does."""
     later = job_session.alias("later_session")
     is_later = or_(
         later.c.started_at > job_session.c.started_at,
@@ -82,11 +91,21 @@ def _open_sessions(connection: Connection, server_id: int, observed_at: datetime
     )
     followed = (
         select(later.c.id)
-        .where(later.c.job_id == job_session.c.job_id, is_later, later.c.started_at <= observed_at + CLOCK_TOLERANCE)
+        .where(later.c.job_id == job_session.c.job_id, is_later, later.c.started_at <= bindparam("latest_start"))
+        .exists()
+    )
+    rejected = (
+        select(rejected_document.c.id)
+        .where(
+            rejected_document.c.server_id == job_session.c.server_id,
+            rejected_document.c.stream == "sessions",
+            rejected_document.c.document_uid == job_session.c.session_uid,
+            rejected_document.c.resolved_at.is_(None),
+        )
         .exists()
     )
     listed_at = case((job.c.kind == "copy", server.c.copy_jobs_complete_at), else_=server.c.jobs_complete_at)
-    rows = connection.execute(
+    return (
         select(
             *(job_session.c.id, job_session.c.job_id, job.c.kind, job_session.c.started_at, job_session.c.status),
             case((job.c.removed_at.is_(None), job.c.last_status)),
@@ -95,22 +114,7 @@ def _open_sessions(connection: Connection, server_id: int, observed_at: datetime
         )
         .join(job, job.c.id == job_session.c.job_id)
         .join(server, server.c.id == job_session.c.server_id)
-        .where(job_session.c.server_id == server_id, *UNFINISHED, ~_is_rejected(server_id))
-    )
-    return [OpenSession(*row[:-1], bool(row[-1])) for row in rows]
-
-
-def _is_rejected(server_id: int) -> ColumnElement[bool]:
-    """Say that the last reading of a session could not be read: whether it runs, nobody knows."""
-    return (
-        select(rejected_document.c.id)
-        .where(
-            rejected_document.c.server_id == server_id,
-            rejected_document.c.stream == "sessions",
-            rejected_document.c.document_uid == job_session.c.session_uid,
-            rejected_document.c.resolved_at.is_(None),
-        )
-        .exists()
+        .where(job_session.c.server_id == bindparam("of_server"), *UNFINISHED, ~rejected)
     )
 
 

@@ -27,6 +27,7 @@ NAMES = {
 }
 
 
+@pytest.mark.ci
 def test_names_of_every_kind(lab_everywhere: Lab) -> None:
     lab, world = lab_everywhere, lab_everywhere.server.world
     uids = {kind: world.add_job(name=name, description=name).uid for kind, name in NAMES.items()}
@@ -203,6 +204,7 @@ def test_so_many_gone_at_once_that_the_server_is_doubted(many: Lab, left: int) -
     assert present(lab) == left
 
 
+@pytest.mark.ci
 def test_jobs_that_the_list_forgot_but_that_still_answer_stay(many: Lab) -> None:
     def forget(_: Request, response: Response) -> Response:
         page = json.loads(response.body)

@@ -134,6 +134,7 @@ def history_in_check(run: Run) -> tuple[str, str, str]:
     return found["result"], found["detail"], found["what_to_do"]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("weeks", "days_ago", "result", "detail"),
     [
@@ -295,6 +296,7 @@ def test_run_serves_until_sigterm_and_one_process_leads(run: Run, simulated: Sim
     assert len(run("jobs", "--json").json) == 7
 
 
+@pytest.mark.ci
 def test_simulate_serves_until_sigterm() -> None:
     command = [sys.executable, "-m", "etl", "simulate", "--port", "0", "--no-tls", "--jobs", "3", "--history", "2d"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:

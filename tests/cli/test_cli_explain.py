@@ -135,6 +135,7 @@ def test_a_time_finds_the_nearest_start(run: Run) -> None:
         assert row["expected_at"] == f"2026-01-{day}T02:00:00.000000Z"
 
 
+@pytest.mark.ci
 def test_a_verdict_that_is_not_what_the_facts_say_is_shown_as_it_is_stored_and_the_difference_said(run: Run) -> None:
     engine = open_engine("sqlite:///vb365.db")
     with writing(engine) as connection:

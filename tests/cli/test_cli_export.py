@@ -129,6 +129,7 @@ def test_a_folder_that_holds_anything_else_is_exit_2(run: Run) -> None:
     assert [each.name for each in Path("lake").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("_read")
 def test_without_pyarrow_parquet_is_exit_4_and_csv_works(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:

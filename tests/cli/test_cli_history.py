@@ -84,6 +84,7 @@ def at(hour: int, minute: int = 0, second: int = 0) -> str:
     return f"2026-01-05T{hour:02}:{minute:02}:{second:02}.000000Z"
 
 
+@pytest.mark.ci
 def test_the_timeline_puts_changes_statuses_and_runs_in_order(run: Run) -> None:
     outcome = run("history", "Mail")
     assert outcome.exit_code == 0, outcome.stderr
@@ -100,6 +101,7 @@ def test_the_timeline_puts_changes_statuses_and_runs_in_order(run: Run) -> None:
     ]
 
 
+@pytest.mark.ci
 def test_runs_have_the_columns_of_the_contract(run: Run, job_uid: str) -> None:
     found = run("history", job_uid, "--json").json
     assert list(found) == ["changes", "statuses", "runs", "expected"]
@@ -196,6 +198,7 @@ def test_runs_have_the_columns_of_the_contract(run: Run, job_uid: str) -> None:
     ]
 
 
+@pytest.mark.ci
 def test_statuses_keep_every_interval(run: Run) -> None:
     statuses = run("history", "Mail", "--json").json["statuses"]
     assert [(each["valid_from"], each["valid_to"], each["last_status"]) for each in statuses] == [
@@ -206,6 +209,7 @@ def test_statuses_keep_every_interval(run: Run) -> None:
     assert [each["job_version_number"] for each in statuses] == [1, 2, 2]
 
 
+@pytest.mark.ci
 def test_a_job_that_nobody_knows_is_exit_2(run: Run) -> None:
     outcome = run("history", "Post", "--json")
     assert (outcome.exit_code, outcome.stdout) == (2, "")

@@ -82,6 +82,7 @@ def derived_rows(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
+@pytest.mark.ci
 def test_days_are_cut_in_another_zone(run: Run, engine: Engine) -> None:
     assert runs_by_day(engine) == {date(2026, 1, 5): 1, date(2026, 1, 6): 1}
     outcome = run("db", "rebuild", "--timezone", "Europe/Berlin", "--json")
@@ -96,6 +97,7 @@ def test_days_are_cut_in_another_zone(run: Run, engine: Engine) -> None:
         assert connection.scalar(monday) == MIDNIGHT - timedelta(hours=1)
 
 
+@pytest.mark.ci
 def test_there_and_back_comes_out_the_same(run: Run, engine: Engine) -> None:
     before = derived_rows(engine)
     assert run("db", "rebuild", "--timezone", "Pacific/Auckland").stdout == (
@@ -116,6 +118,7 @@ def test_what_was_lost_is_computed_again(run: Run, engine: Engine) -> None:
     assert derived_rows(engine) == before
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("engine")
 def test_another_zone_in_the_settings_stops_a_pass_and_names_rebuild(run: Run) -> None:
     with Path("vb365-etl.toml").open("a") as file:
@@ -130,6 +133,7 @@ def test_another_zone_in_the_settings_stops_a_pass_and_names_rebuild(run: Run) -
     assert run("sync").exit_code == 0
 
 
+@pytest.mark.ci
 def test_a_zone_that_is_none_is_exit_2_and_changes_nothing(run: Run, engine: Engine) -> None:
     before = derived_rows(engine)
     outcome = run("db", "rebuild", "--timezone", "Europe/Berlim")

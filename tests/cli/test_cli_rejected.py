@@ -61,6 +61,7 @@ def passes() -> list[tuple[str, int]]:
     return ended
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("passes")
 def test_dismissing_closes_it_keeps_why_and_leaves_the_start_in_question(run: Run) -> None:
     (before,) = run("rejected", "list", "--json").json
@@ -83,6 +84,7 @@ def test_dismissing_closes_it_keeps_why_and_leaves_the_start_in_question(run: Ru
     assert explained["rejected"]["resolved_as"] == "dismissed"
 
 
+@pytest.mark.ci
 def test_a_pass_that_meets_what_was_dismissed_is_whole(passes: list[tuple[str, int]]) -> None:
     assert passes == [("succeeded", 0), ("partial", 1), ("succeeded", 1)]
 
@@ -109,6 +111,7 @@ def test_explain_shows_what_may_be_the_run(run: Run) -> None:
     )
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("whose", "words"),
     [

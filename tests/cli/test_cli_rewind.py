@@ -54,6 +54,7 @@ def test_what_was_observed_after_goes_and_is_kept_beside_the_database(run: Run) 
     assert (again.exit_code, again.stdout) == (0, "lab: nothing was observed after 2027-01-01 01:00:00\n")
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("passes")
 def test_a_dry_run_shows_what_would_go(run: Run) -> None:
     outcome = run(*REWIND, "--dry-run", "--server", "lab")
@@ -63,6 +64,7 @@ def test_a_dry_run_shows_what_would_go(run: Run) -> None:
     assert ask("SELECT status FROM sync_run") == [("succeeded",), ("succeeded",)]
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("passes")
 def test_the_folder_is_the_one_that_is_named(run: Run) -> None:
     outcome = run(*REWIND, "--export", "kept")
@@ -72,6 +74,7 @@ def test_the_folder_is_the_one_that_is_named(run: Run) -> None:
     assert "now read the servers again: vb365-etl sync" in outcome.stdout
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("passes")
 @pytest.mark.parametrize(
     ("arguments", "said"),

@@ -89,6 +89,7 @@ def rights(checks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {each["check"].split()[-1]: each for each in checks if each["check"].startswith("may read")}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("version", [1, 5, 7, 8])
 def test_check_says_of_each_resource_what_follows_if_it_may_not_be_read(
     run: Run, server: SimulatedServer, version: int
@@ -175,6 +176,7 @@ def test_without_the_jobs_check_and_sync_end_with_1(run: Run, server: SimulatedS
     assert refused.stderr == f"error: server lab ({server.url}): GET /v{version}/Jobs {DENIED} ({ROLE})\n"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("stream", BARRED)
 def test_sync_without_a_right_ends_with_3_and_says_which(run: Run, server: SimulatedServer, stream: str) -> None:
     path, name, _ = BARRED[stream]

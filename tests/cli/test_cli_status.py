@@ -104,6 +104,7 @@ def test_each_job_stands_as_its_runs_say(run: Run) -> None:
     assert {row["observed_at"] for row in rows} == {at(12)}
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("_morning")
 def test_rows_that_older_rules_made_are_said_in_a_line_not_in_the_rows(
     run: Run, monkeypatch: pytest.MonkeyPatch
@@ -119,6 +120,7 @@ def test_rows_that_older_rules_made_are_said_in_a_line_not_in_the_rows(
     assert run("status", "--json").json == before
 
 
+@pytest.mark.ci
 def test_a_job_out_of_sight_is_named(run: Run, simulated: SimulatedServer) -> None:
     assert run("sync").exit_code == 0
     uid = simulated.world.job_uids()[2]
@@ -176,6 +178,7 @@ def test_the_columns_are_those_of_the_contract(run: Run) -> None:
     ]
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("_morning")
 @pytest.mark.parametrize(
     ("fail_on", "expected"),
@@ -195,6 +198,7 @@ def test_monitoring_is_told_by_the_exit_code(run: Run, fail_on: str, expected: d
     assert outcome.exit_code == (1 if expected else 0)
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("_morning")
 def test_the_table_tells_ages_in_words_and_what_fails(run: Run) -> None:
     outcome = run("status", "--fail-on", "failed,missed")

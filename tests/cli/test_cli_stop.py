@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
+import pytest
+
 from etl.simulator import SimulatedServer
 from tests.lab import Outcome
 
 
+@pytest.mark.ci
 def test_ctrl_c_ends_a_sync_whose_server_never_answers(simulated: SimulatedServer, run: Callable[..., Outcome]) -> None:
     assert run("db", "upgrade").exit_code == 0
     hanging = simulated.faults.hang("/v8/JobSessions")

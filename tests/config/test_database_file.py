@@ -140,6 +140,7 @@ def test_the_same_folder_by_another_name_is_the_same(tmp_path: Path, monkeypatch
     assert load_settings(tmp_path / "link" / "vb365-etl.toml").database.url == f"sqlite:///{tmp_path}/link/vb365.db"
 
 
+@pytest.mark.ci
 def test_a_pass_from_elsewhere_makes_no_second_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with SimulatedServer(World(jobs=2)) as server:
         account = f"username = '{server.username}'\npassword = 'env:PASSWORD'\n"

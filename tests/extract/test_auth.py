@@ -104,6 +104,7 @@ def test_a_dead_refresh_token_means_signing_in_anew(server: SimulatedServer, con
     assert [form["grant_type"] for form in forms] == ["password", "refresh_token", "password"]
 
 
+@pytest.mark.ci
 def test_many_threads_renew_once(connect: Connect) -> None:
     with SimulatedServer(World(jobs=64), latency=0.01) as server, ThreadPoolExecutor(16) as pool:
         forms, _ = watch_sign_ins(server)
@@ -116,6 +117,7 @@ def test_many_threads_renew_once(connect: Connect) -> None:
     assert [form["grant_type"] for form in forms] == ["password"] + ["refresh_token"] * 3
 
 
+@pytest.mark.ci
 def test_refused_streams_do_not_hold_the_connection_that_the_renewal_needs(connect: Connect) -> None:
     with SimulatedServer(World(jobs=1), latency=0.05) as server, ThreadPoolExecutor(9) as pool:
         client = connect(server, "v1", requests_at_once=1, timeout_seconds=2)  # a pool of three connections

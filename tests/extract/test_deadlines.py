@@ -45,6 +45,7 @@ def stop_in(seconds: float) -> threading.Event:
 # An answer -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("with_head", [False, True])
 def test_an_answer_that_drips_ends(connect: Connect, tls: bool, with_head: bool) -> None:
@@ -62,6 +63,7 @@ def test_an_answer_that_drips_ends(connect: Connect, tls: bool, with_head: bool)
         assert fault.struck == 1  # it would only take as long again
 
 
+@pytest.mark.ci
 def test_an_array_that_drips_ends(server: SimulatedServer, connect: Connect) -> None:
     client = connect(server, "v2", timeout_seconds=0.25)
     server.faults.drip("/v2/Jobs", 0.01, times=None)
@@ -69,6 +71,7 @@ def test_an_array_that_drips_ends(server: SimulatedServer, connect: Connect) -> 
         list(client.listing("jobs"))
 
 
+@pytest.mark.ci
 def test_a_sign_in_that_drips_ends(server: SimulatedServer, connect: Connect) -> None:
     server.faults.drip("/v8/token", 0.01, times=None)
     with within(2.0), pytest.raises(Unreachable, match=r"was not answered whole within 0\.5 s"):
@@ -88,6 +91,7 @@ def test_what_is_done_between_two_pieces_of_an_answer_is_not_its_time(
 # A pass --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 def test_a_pass_that_reached_its_deadline_says_so_and_asks_nothing_more(
     server: SimulatedServer, connect: Connect
 ) -> None:
@@ -106,6 +110,7 @@ def test_a_pass_that_reached_its_deadline_says_so_and_asks_nothing_more(
     assert len(server.requests) == before
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("retry_after", [None, 30])
 def test_a_wait_before_the_next_try_ends_with_the_deadline(
     server: SimulatedServer, connect: Connect, retry_after: int | None
@@ -164,6 +169,7 @@ def test_a_first_load_ends_after_48_hours_or_what_was_set(limit: int, longest: i
 # A stop --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("fault", ["hang", "drip"])
 def test_a_stop_ends_what_waits_for_an_answer(server: SimulatedServer, connect: Connect, fault: str) -> None:
     client = connect(server, timeout_seconds=60.0, stop=stop_in(0.3))

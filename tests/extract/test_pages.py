@@ -244,6 +244,7 @@ _SHAPES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.ci
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(shape=_SHAPES, size=st.integers(0, 20), page_size=st.sampled_from([2, 5, 30]))
 def test_a_server_that_cuts_by_offset_is_read_wholly_whatever_its_pages_tell(

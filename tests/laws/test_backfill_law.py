@@ -131,6 +131,7 @@ def test_newest_first_put_in_front_is_as_oldest_first(
     assert differences(history(engine), expected) == {}
 
 
+@pytest.mark.ci
 @_law
 @given(steps=_steps, known=st.integers(1, 3), api_version=st.sampled_from([8, 7, 6, 4, 1]))
 def test_what_the_next_observation_did_not_show_was_gone_then(

@@ -821,6 +821,7 @@ def _drawn(seed: int, count: int) -> list[Operation]:
     return made
 
 
+@pytest.mark.ci
 def test_history_law_on_every_database(database: Database) -> None:
     play_out(database.engine, _drawn(seed=11, count=45))
 

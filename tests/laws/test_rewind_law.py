@@ -186,6 +186,7 @@ STEP = st.sampled_from(STEPS)
 UNREADABLE = st.sampled_from(["never", "before", "meanwhile", "after"])
 
 
+@pytest.mark.ci
 @pytest.mark.law
 @settings(
     max_examples=max(settings.default.max_examples // 3, 4) if settings.default else 4,
@@ -237,6 +238,7 @@ def test_bad_passes_leave_nothing(revised_sqlite: Path, tmp_path: Path, story: S
     assert correction.passes >= 1
 
 
+@pytest.mark.ci
 @pytest.mark.law
 @pytest.mark.parametrize("bad", ["clock ahead", "clock ahead, other API version", "wrong server"])
 def test_bad_passes_leave_nothing_on_each_database(database: Database, tmp_path: Path, bad: Bad) -> None:

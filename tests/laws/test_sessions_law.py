@@ -271,6 +271,7 @@ _other = st.one_of(
 _step = st.tuples(_advance, st.lists(_other, max_size=4), _look, st.sampled_from([False] * 9 + [True]))
 
 
+@pytest.mark.ci
 @settings(
     max_examples=max(settings.default.max_examples // 10, 2) if settings.default else 2,
     phases=[Phase.generate],  # a play takes seconds: there is no time to shrink one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import select
 
 from etl.report.explain import explain
@@ -16,6 +17,7 @@ START = datetime(2026, 3, 27, 5, 0, tzinfo=UTC)  # the clocks of Europe change o
 STEPS = tuple(timedelta(minutes=each) for each in (7, 60, 300, 500, 1500))
 
 
+@pytest.mark.ci
 def test_every_verdict_is_explained_as_it_is_stored(database: Database) -> None:
     world = World(jobs=8, copy_jobs=2, seed=7, start=START)
     with SimulatedServer(world, clock="simulated") as server:

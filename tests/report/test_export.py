@@ -267,6 +267,7 @@ def test_views_are_exported_by_name(database: Database, tmp_path: Path) -> None:
     assert names == [{"job_name": "renamed"}] * 3
 
 
+@pytest.mark.ci
 def test_every_view_has_its_types_on_every_database(database: Database, tmp_path: Path) -> None:
     world = World(jobs=5, start=AT - timedelta(days=4), seed=3)
     hourly = world.add_job(is_enabled=True, schedule_type="Periodically", periodically_every="Hours1")

@@ -185,6 +185,7 @@ def test_a_first_export_that_is_killed_is_gone_on_with(changed: tuple[Engine, st
     assert files_in(folder / "new") == files_in(folder / "fresh")
 
 
+@pytest.mark.ci
 def test_an_export_killed_while_it_publishes_says_so_and_the_next_one_completes_it(
     changed: tuple[Engine, str, Path],
 ) -> None:

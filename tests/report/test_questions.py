@@ -232,6 +232,7 @@ def ask(engine: Engine, select: str) -> list[tuple[Any, ...]]:
         return [tuple(map(plain, row)) for row in cursor.fetchall()]
 
 
+@pytest.mark.ci
 def test_all_of_them_are_answered(database: Database, subtests: pytest.Subtests) -> None:
     fill(database.engine)
     for question in QUESTIONS:

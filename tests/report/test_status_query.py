@@ -19,6 +19,7 @@ NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
+@pytest.mark.ci
 def test_every_database_answers_alike(database: Database) -> None:
     world = World(jobs=2, copy_jobs=1, start=NOW - timedelta(days=3), seed=4)
     with SimulatedServer(world, clock="simulated") as server:

@@ -63,6 +63,7 @@ def run_until(
     assert done()
 
 
+@pytest.mark.ci
 def test_the_first_passes_come_at_once_and_a_failure_ends_nothing() -> None:
     began = time.monotonic()
     seen: list[tuple[str, float]] = []

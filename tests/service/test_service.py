@@ -94,6 +94,7 @@ def ledger(lab: Lab) -> list[tuple[str, str]]:
         return [(row.triggered_by, row.status) for row in rows]
 
 
+@pytest.mark.ci
 def test_the_service(lab: Lab) -> None:
     lab.configure(EVERY_SECOND + GONE)
     with service() as running:

@@ -58,6 +58,7 @@ def test_where_a_page_says_that_the_next_one_is(style: PageStyle, href: str) -> 
     assert links == {"self": {"href": "/v8/Jobs"}, "next": {"href": href}}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("odd", ODDITIES)
 def test_a_pass_gets_along_with_each_habit(odd: str, sqlite_database: Database) -> None:
     world = World(seed=3, jobs=3, start=datetime(2026, 3, 1, tzinfo=UTC), history=timedelta(days=1))

@@ -292,6 +292,7 @@ def test_repositories_fill_and_organizations_are_backed_up() -> None:
     )
 
 
+@pytest.mark.ci
 def test_a_log_tells_why_it_went_wrong() -> None:
     world = World(jobs=60, copy_jobs=4, history=20 * DAY)
     causes: Counter[str] = Counter()

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 from etl.load.sessions import unfinished_sessions
 from etl.simulator import Job, SimulatedServer, World
 from tests.conftest import Database
+from tests.further import in_ci
 from tests.one_pass import run_pass, settings_for
 
 EVENING = datetime(2026, 3, 2, 20, tzinfo=UTC)  # a Monday
@@ -67,7 +68,7 @@ class Play:
         assert self.server.crashes == []
 
 
-EACH_VERSION = pytest.mark.parametrize("api_version", ["v1", "v5", "v6", "v7", "v8"])
+EACH_VERSION = pytest.mark.parametrize("api_version", ["v8", *in_ci("v1", "v5", "v6", "v7")])
 
 
 @EACH_VERSION
@@ -82,6 +83,7 @@ def test_r5_what_the_job_does_not_know_to_run_is_over_after_two_idle_readings(
     is_idle(sqlite_database.engine, api_version)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("play", ["runs again", "is idle"])
 def test_r5_on_each_database(database: Database, play: str) -> None:
     {"runs again": runs_again, "is idle": is_idle}[play](database.engine, "v8")
@@ -161,6 +163,7 @@ def is_idle(engine: Engine, api_version: str) -> None:
         assert ask(engine, STARTS) == [("2026-03-02", "failed", "The run was aban")]
 
 
+@pytest.mark.ci
 def test_r5_a_long_run_of_a_job_that_says_so_goes_on(sqlite_database: Database) -> None:
     """Nor is one given up for a later session that is stamped beyond the clock, or of another job."""
     world, engine = world_of(), sqlite_database.engine

@@ -22,6 +22,7 @@ from etl.simulator.messages import Request, Response
 from etl.warehouse.tables import job, job_change, rejected_document, sync_run, sync_run_stream
 from etl.warehouse.tables import server as server_table
 from tests.conftest import Database
+from tests.further import in_ci
 from tests.natural_rows import natural_rows
 from tests.one_pass import run_pass, settings_for
 
@@ -109,6 +110,7 @@ def on_list(estate: Estate, hook: Callable[[int, Request], Response | None], pat
 # Missing jobs --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 def test_a_job_that_slipped_through_between_two_pages_is_asked_for_and_kept(make: Make) -> None:
     estate = make(2_001)
     uids = estate.world.job_uids()
@@ -147,6 +149,7 @@ def test_a_hundred_missing_jobs_are_confirmed_side_by_side(make: Make) -> None:
     assert estate.removed() == gone
 
 
+@pytest.mark.ci
 def test_a_server_that_lost_most_of_its_jobs_is_doubted(make: Make) -> None:
     estate = make(300)
     uids = estate.world.job_uids()
@@ -224,7 +227,7 @@ UNCLEAR_ANSWERS: dict[str, tuple[Callable[[Faults, str], object], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("answer", UNCLEAR_ANSWERS)
+@pytest.mark.parametrize("answer", [*list(UNCLEAR_ANSWERS)[:4], *in_ci(*list(UNCLEAR_ANSWERS)[4:])])
 def test_only_a_clear_404_removes_a_job(make: Make, answer: str) -> None:
     switch_on, error_kind, message = UNCLEAR_ANSWERS[answer]
     estate = make(3)

@@ -36,6 +36,7 @@ def count(database: Database, table: Any) -> int:
         return len(connection.execute(select(table)).all())
 
 
+@pytest.mark.ci
 def test_a_stream_that_runs_over_is_failed_and_what_was_read_is_derived(sqlite_database: Database) -> None:
     database = sqlite_database
     with SimulatedServer(World(seed=1, jobs=3, start=NOW), clock="simulated") as server:
@@ -56,6 +57,7 @@ def test_a_stream_that_runs_over_is_failed_and_what_was_read_is_derived(sqlite_d
     assert count(database, job_day) == 3
 
 
+@pytest.mark.ci
 def test_a_list_of_jobs_that_runs_over_ends_the_pass(sqlite_database: Database) -> None:
     database = sqlite_database
     with SimulatedServer(World(seed=1, jobs=3, start=NOW), clock="simulated") as server:
@@ -68,6 +70,7 @@ def test_a_list_of_jobs_that_runs_over_ends_the_pass(sqlite_database: Database) 
     assert count(database, job) == 3
 
 
+@pytest.mark.ci
 def test_a_first_load_goes_on_as_long_as_it_brings_something_new(sqlite_database: Database) -> None:
     database = sqlite_database
     with SimulatedServer(World(seed=1, jobs=6, start=NOW), clock="simulated") as server:

@@ -14,13 +14,14 @@ from etl.run import SyncResult
 from etl.simulator import Job, Request, Response, SimulatedServer, World
 from etl.warehouse.tables import job, job_session
 from tests.conftest import Database
+from tests.further import in_ci
 from tests.one_pass import run_pass, settings_for
 
 BEGIN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 GONE = "0a000000-0000-4000-8000-00000000000a"
 
 every_version = pytest.mark.parametrize(
-    "version", ["v1", "v8", *(pytest.param(each, marks=pytest.mark.slow) for each in ("v5", "v6", "v7"))]
+    "version", ["v8", *in_ci("v1"), *(pytest.param(each, marks=pytest.mark.slow) for each in ("v5", "v6", "v7"))]
 )
 
 VAGUE: dict[str, Callable[[Request], Response]] = {
@@ -245,6 +246,7 @@ def test_a_job_out_of_sight_that_is_gone_then(start: Callable[[int], Estate]) ->
 # Organizations -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("version", ["v8", *(pytest.param(each, marks=pytest.mark.slow) for each in ("v6", "v7"))])
 @pytest.mark.parametrize("trouble", ["slow", "500", "429"])
 def test_the_extended_view_is_tried_once_and_left_alone_for_a_day(

@@ -216,6 +216,7 @@ def test_every_version_fills_the_tables(sqlite_database: Database, estates: Sett
     assert estate.rows(*repository_day.c) == [(1, date(2026, 3, 2), 10 * TERABYTE, 4 * TERABYTE)]
 
 
+@pytest.mark.ci
 def test_moving_through_all_versions_changes_nothing(sqlite_database: Database, estates: Settle) -> None:
     estate = estates(sqlite_database, ALFKI, POOL, WEST, MAIN)
     for hours, api_version in enumerate([*range(1, 9), *range(8, 0, -1)]):

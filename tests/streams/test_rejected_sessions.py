@@ -82,6 +82,7 @@ def test_a_failed_run_that_could_not_be_read_counts_when_it_is(nights: Nights, v
     assert nights.outcomes() == {"Mail": ("failed", "The run ended with Failed."), "Sites": MISSED}
 
 
+@pytest.mark.ci
 def test_an_unreadable_job_leaves_every_job_of_its_kind_in_question(nights_on_each: Nights) -> None:
     nights = nights_on_each
     begin(nights)
@@ -120,6 +121,7 @@ def test_an_unreadable_start_leaves_the_time_since_the_listing_before_in_questio
     assert nights.complete() == {"Mail": 0, "Sites": 1}
 
 
+@pytest.mark.ci
 def test_what_the_server_forgot_meanwhile_stays_not_observed_for_good(nights_on_each: Nights) -> None:
     nights = nights_on_each
     begin(nights)
@@ -138,6 +140,7 @@ def test_what_the_server_forgot_meanwhile_stays_not_observed_for_good(nights_on_
     assert len(before) == 8
 
 
+@pytest.mark.ci
 def test_what_was_loaded_while_it_ran_tells_whose_it_is_when_it_cannot_be_read_any_more(nights: Nights) -> None:
     begin(nights)
     session = nights.world.add_session(MAIL, started_at=NIGHT, status="Running")

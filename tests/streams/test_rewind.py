@@ -170,6 +170,7 @@ def test_a_job_first_seen_after_is_a_stub_while_its_sessions_stay(estate: Estate
     assert estate.ask("SELECT COUNT(*) FROM job_link JOIN job ON job.id = job_id WHERE is_stub = 1") == [(0,)]
 
 
+@pytest.mark.ci
 def test_sessions_of_a_wrong_server_go_with_their_jobs_and_logs(estate: Estate) -> None:
     estate.world.add_job(name="Mail", **QUIET)
     estate.look(NOON)
@@ -202,6 +203,7 @@ def test_a_session_that_the_server_had_forgotten_is_open_again(estate: Estate) -
     assert estate.ask("SELECT COUNT(*), COUNT(removed_at) FROM job_session") == [(1, 0)]
 
 
+@pytest.mark.ci
 def test_what_only_a_version_first_used_after_can_tell_is_unknown_again(estate: Estate) -> None:
     estate.world.add_job(
         name="Mail",
@@ -447,6 +449,7 @@ def test_every_table_says_how_it_is_rewound() -> None:
     assert HOW.keys() == metadata.tables.keys()
 
 
+@pytest.mark.ci
 def test_every_cursor_says_how_it_goes_back(sqlite_database: Database, tmp_path: Path) -> None:
     world = World(jobs=3, copy_jobs=1, start=NOON)
     named: set[str] = set()
@@ -484,6 +487,7 @@ def test_a_session_that_bad_passes_gave_up_runs_again(estate: Estate) -> None:
     assert estate.ask(runs) == [("Running", 0)]
 
 
+@pytest.mark.ci
 def test_of_which_time_the_sessions_are_known_and_asked_for_goes_back(estate: Estate) -> None:
     job = estate.world.add_job(name="Mail", **QUIET)
     estate.world.add_session(job.uid, started_at=NOON - 5 * HOUR, ended_at=NOON - 4 * HOUR, status="Success")

@@ -127,7 +127,7 @@ CASES = [
     pytest.param(
         *(version, status, resource),
         id=f"v{version}-{status}-{resource}",
-        marks=[] if version == 8 else [pytest.mark.slow],
+        marks=[pytest.mark.slow] if version < 8 else [pytest.mark.ci] if status == 404 else [],
     )
     for version in VERSIONS
     for status in (403, 404)
@@ -531,6 +531,7 @@ NEVER_SEEN = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("version", "status"),
     [(8, 403), (8, 404), *(pytest.param(version, 403, marks=pytest.mark.slow) for version in (1, 5, 7))],
@@ -561,6 +562,7 @@ def test_rights_that_were_never_there_cost_nothing_once_they_are(settle: Settle,
     assert differences(place.natural_rows(), lucky.natural_rows(), FIRST_TIMES) == {}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("version", DAILY)
 def test_days_without_the_sessions_are_judged_once_they_can_be_read(settle: Settle, version: int) -> None:
     place = settle(version)
@@ -582,6 +584,7 @@ def test_days_without_the_sessions_are_judged_once_they_can_be_read(settle: Sett
 # Rights that go while a pass reads ----------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("version", [5, 7, 8])
 def test_what_came_before_the_sessions_were_withheld_stays(settle: Settle, version: int) -> None:
     place, lucky = settle(version, page_size=2), settle(version)
@@ -602,6 +605,7 @@ def test_what_came_before_the_sessions_were_withheld_stays(settle: Settle, versi
     assert differences(place.natural_rows(), lucky.natural_rows(), FIRST_TIMES) == {}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("status", [403, 404])
 @pytest.mark.parametrize("version", [1, 7, 8])
 def test_logs_that_were_withheld_stay_due(settle: Settle, version: int, status: int) -> None:
@@ -652,6 +656,7 @@ def test_a_session_is_not_forgotten_for_a_404_while_sessions_are_not_served(sett
 # Without the jobs there is no pass ----------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("version", DAILY)
 def test_a_pass_without_the_jobs_fails_and_the_next_one_makes_up_for_it(
     settle: Settle, always: Callable[[int], Rows], version: int

@@ -13,6 +13,7 @@ from etl.run import SyncResult
 from etl.simulator import Job, Request, Response, SimulatedServer, World
 from etl.warehouse.tables import job, job_session, rejected_document
 from tests.conftest import Database
+from tests.further import in_ci
 from tests.one_pass import run_pass, settings_for
 
 BEGIN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -46,7 +47,7 @@ def shown(server: SimulatedServer) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "version", ["v6", "v7", *(pytest.param(each, marks=pytest.mark.slow) for each in ("v1", "v5"))]
+    "version", ["v6", *in_ci("v7"), *(pytest.param(each, marks=pytest.mark.slow) for each in ("v1", "v5"))]
 )
 def test_they_are_read_through_their_jobs(version: str, server: SimulatedServer, sqlite_database: Database) -> None:
     assert run(server, sqlite_database, version).status == "succeeded"
@@ -76,6 +77,7 @@ def test_one_whose_job_is_gone_is_rejected(server: SimulatedServer, sqlite_datab
     assert owners(sqlite_database) == shown(server)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("below", ["CopyJobs", "Jobs"])
 @pytest.mark.parametrize("version", ["v6", "v7"])
 def test_those_of_copy_jobs_are_read_through_them(version: str, below: str, sqlite_database: Database) -> None:

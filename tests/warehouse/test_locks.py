@@ -199,6 +199,7 @@ def test_a_pass_that_lost_its_lock_between_two_streams_keeps_the_first_and_write
     assert duel.passes() == [("succeeded", T0, T0), ("abandoned", T1, T2), ("succeeded", T2, T2)]
 
 
+@pytest.mark.ci
 def test_who_takes_the_lock_between_fence_and_first_write_waits_for_the_transaction(duel: Duel) -> None:
     taking_over: list[threading.Thread] = []
     fences = itertools.count(1)  # the first is of what reports share, the second of the jobs

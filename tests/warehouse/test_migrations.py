@@ -28,6 +28,7 @@ def test_migrations_are_sequential() -> None:
     assert revisions[::-1] == [f"{number:04d}" for number in range(1, len(revisions) + 1)]
 
 
+@pytest.mark.ci
 def test_up_down_up_one_revision_at_a_time(empty_database: Database) -> None:
     engine = empty_database.engine
     head = int(schema.HEAD_REVISION)

@@ -76,6 +76,7 @@ def test_the_digest_of_the_views_tells_whatever_changes(sqlite_database: Databas
         assert rebuild.views_digest(connection) == before
 
 
+@pytest.mark.ci
 def test_a_database_that_is_up_to_date_costs_a_few_short_queries_and_no_views(database: Database) -> None:
     script = """
 import sys

@@ -68,6 +68,7 @@ def move(engine: Engine, folder: Path, direction: str, revision: str) -> None:
         getattr(command, direction)(config(folder, connection), revision)
 
 
+@pytest.mark.ci
 def test_a_generated_flag_has_its_check(database: Database, tmp_path: Path, later: MetaData) -> None:
     engine, folder = database.engine, tmp_path / "migrations"
     written = generate(engine, folder)

@@ -131,6 +131,7 @@ def read_by_driver(database: str, kind: str, value: Any) -> bool:
     return type(value) is datetime and (value.utcoffset() == timedelta() if has_zone else value.tzinfo is None)
 
 
+@pytest.mark.ci
 def test_every_database_reads_every_column_as_what_it_is(database: Database) -> None:
     fill(database.engine)
     with database.engine.connect() as connection:
@@ -251,6 +252,7 @@ def test_a_comparison_of_models_and_database_leaves_the_views_alone(database: Da
         assert set(inspect(connection).get_view_names()) == set(PROMISED)
 
 
+@pytest.mark.ci
 def test_views_survive_down_and_up(database: Database) -> None:
     engine = database.engine
     older = f"{int(schema.HEAD_REVISION) - 1:04d}"

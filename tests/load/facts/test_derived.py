@@ -112,6 +112,7 @@ def test_closed_days_stay_complete_whatever_has_them_derived_again(sqlite_databa
                     assert complete_days(engine, uid) == [0, *[1] * (last - 1), int(last < day)], (day, uid)
 
 
+@pytest.mark.ci
 def test_the_last_day_of_a_job_that_is_gone_is_summed_up_again_when_it_is_over(sqlite_database: Database) -> None:
     engine = sqlite_database.engine
     world = World(jobs=0, start=NOW.replace(hour=0))
@@ -138,6 +139,7 @@ def complete_days(engine: Engine, uid: str) -> list[int]:
         return list(connection.scalars(complete.where(job.c.job_uid == uid).order_by(job_day.c.day)))
 
 
+@pytest.mark.ci
 def test_a_job_that_comes_back_after_months_does_not_have_its_neighbours_derived_again(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -582,6 +582,7 @@ def run_all(estate: Estate, hours: float, **extra_of: dict[str, Any]) -> list[An
     return [log for log in logs if log["event"].startswith("volatile")]
 
 
+@pytest.mark.ci
 def test_h7_a_third_change_with_the_status_in_two_jobs_is_volatile(database: Database, estates: Settle) -> None:
     estate = estates(database, *(a_job(uid, extra={"beat": 0, "tier": 1}) for uid in (A, B, C)))
     estate.look(0)
@@ -671,6 +672,7 @@ def test_h7_changes_longer_ago_than_30_days_do_not_count(sqlite_database: Databa
     assert estate.rows(volatile_field.c.json_path) == [("$.beat",)]
 
 
+@pytest.mark.ci
 def test_h7_a_change_of_the_definition_in_between_starts_the_count_again(
     sqlite_database: Database, estates: Settle
 ) -> None:
@@ -684,6 +686,7 @@ def test_h7_a_change_of_the_definition_in_between_starts_the_count_again(
     assert estate.rows(volatile_field.c.json_path) == [("$.beat",)]
 
 
+@pytest.mark.ci
 def test_h7_a_volatile_path_that_was_lifted_is_kept_again(sqlite_database: Database, estates: Settle) -> None:
     estate = estates(sqlite_database, a_job(extra={"beat": 0}))
     for hours in range(4):
