@@ -136,14 +136,18 @@ def _hurry(connection: object, _: object) -> None:
 @pytest.fixture(autouse=True)
 def _deaf_to_today(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passes of tests stand at instants of the test's choice: that a simulated server says today is not heard."""
-    dated = Traffic.dated
+    monkeypatch.setattr(Traffic, "dated", but_for_today(Traffic.dated))
 
-    def heard(self: Traffic, header: str | None) -> None:
-        dated(self, header)
-        if self.server_date and abs(self.server_date - datetime.now(UTC)) < timedelta(minutes=5):
-            self.server_date = None
 
-    monkeypatch.setattr(Traffic, "dated", heard)
+def but_for_today(dated: Callable[[Traffic, str | None], None]) -> Callable[[Traffic, str | None], None]:
+    """Return what hears the date of an answer unless it is that of today, also for a process that a test starts."""
+
+    def heard(traffic: Traffic, header: str | None) -> None:
+        dated(traffic, header)
+        if traffic.server_date and abs(traffic.server_date - datetime.now(UTC)) < timedelta(minutes=5):
+            traffic.server_date = None
+
+    return heard
 
 
 class _Compiled(dict[Any, Any]):

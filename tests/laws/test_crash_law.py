@@ -23,12 +23,13 @@ from sqlalchemy import Engine, Select, event, insert, select, text
 
 from etl.config import Settings
 from etl.errors import Locked
+from etl.extract.traffic import Traffic
 from etl.run import SyncResult
 from etl.simulator import SimulatedServer, World
 from etl.simulator.faults import nan
 from etl.warehouse.engine import open_engine
 from etl.warehouse.tables import metadata, sync_run
-from tests.conftest import Database
+from tests.conftest import Database, but_for_today
 from tests.natural_rows import NaturalRow, natural_rows
 from tests.one_pass import run_pass, settings_for
 
@@ -48,6 +49,7 @@ Rows = dict[str, list[NaturalRow]]
 
 def _serve_orders(database_url: str, server_url: str) -> None:
     """Run one pass to warm up, then one per line of stdin, each in a fork; write its exit code, -9 if it was killed."""
+    Traffic.dated = but_for_today(Traffic.dated)  # type: ignore[method-assign, assignment]
     engine, settings = open_engine(database_url), settings_for(server_url)
     run_pass(engine, settings, KILLED)
     engine.dispose()
