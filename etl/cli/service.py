@@ -55,6 +55,9 @@ def simulate(
     history: Annotated[
         str, typer.Option(metavar="TIME", help="How long the jobs have run already, such as 12h or 30d.")
     ] = "0d",
+    keep: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long sessions are kept after their end, such as 14d.")
+    ] = None,
     odd: Annotated[
         list[str] | None,
         typer.Option(metavar="HABIT", help="What servers in the field do, such as no-next; can be repeated."),
@@ -67,12 +70,9 @@ def simulate(
     """Serve a simulated VB365 server, with every version of its API, on this machine only, until Ctrl+C."""
     open_log(context)
     from etl import simulator
-    from etl.config.values import duration
 
-    try:
-        lasted = duration(history)
-    except ValueError as error:
-        raise UsageError(f"--history {history}: {error}") from None
+    lasted = _time("--history", history)
+    kept = _time("--keep", keep) if keep else None
     if lasted > _LONGEST_HISTORY:
         raise UsageError(f"--history {history}: at most {_LONGEST_HISTORY.days}d")
     if unknown := [each for each in odd or () if each not in simulator.ODDITIES]:
@@ -88,6 +88,7 @@ def simulate(
             tls=tls,
             speed=speed,
             history=lasted,
+            sessions_kept=kept,
             oddities=odd or (),
             has_hidden_counters=hidden_counters,
             say=typer.echo,
@@ -95,3 +96,12 @@ def simulate(
     except OSError as error:
         where = f"127.0.0.1:{port}"
         raise UsageError(f"cannot listen: {error.strerror}", where=where, hint="take another --port") from None
+
+
+def _time(option: str, text: str) -> timedelta:
+    from etl.config.values import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: {error}") from None

@@ -257,6 +257,22 @@ class Faults:
         fault = Fault(re.compile(path, re.IGNORECASE), times, skip, before=style.cut, after=style.write)
         return self._add(fault)
 
+    def empty_times(self, path: str, *, times: int | None = None, skip: int = 0) -> Fault:
+        """Write times that are not known as .NET's first and last instant, and ids as zeros, in place of null."""
+        nothing = (
+            (b'"endTime":null', b'"endTime":"0001-01-01T00:00:00"'),
+            (b'"nextRun":null', b'"nextRun":"9999-12-31T23:59:59.9999999Z"'),
+            (b'"proxyId":null', b'"proxyId":"00000000-0000-0000-0000-000000000000"'),
+        )
+
+        def write(_: Request, response: Response) -> Response:
+            body = response.body
+            for null, empty in nothing:
+                body = body.replace(null, empty)
+            return replace(response, parts=[body])
+
+        return self.after(path, write, times=times, skip=skip)
+
     def no_links(self, path: str, *, times: int | None = None, skip: int = 0) -> Fault:
         """Let the documents of an answer link to nothing."""
 

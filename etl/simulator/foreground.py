@@ -29,6 +29,7 @@ def serve(
     speed: float = 1.0,
     start: datetime | None = None,
     history: timedelta = timedelta(0),
+    sessions_kept: timedelta | None = None,
     oddities: Iterable[str] = (),
     has_hidden_counters: bool = False,
     say: Callable[[str], None],
@@ -36,8 +37,8 @@ def serve(
     """Serve a simulated VB365 server until SIGINT or SIGTERM; to be called from the main thread.
 
     ``speed``: simulated seconds per real second, 0 stops the clock; ``start``: where the clock begins (default: now);
-    ``history``: how long the jobs have run already then; ``has_hidden_counters``: as of World; ``oddities``: names of
-    habits (oddities.ODDITIES).
+    ``history``: how long the jobs have run already then; ``sessions_kept`` and ``has_hidden_counters``: as of World;
+    ``oddities``: names of habits (oddities.ODDITIES).
     The first line said is "Listening on URL"; OSError if the port is taken.
     """
     stop = Event()
@@ -48,7 +49,15 @@ def serve(
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         begins = start or datetime.now(UTC)
-        world = World(seed, jobs, copy_jobs, begins, history=history, has_hidden_counters=has_hidden_counters)
+        world = World(
+            seed,
+            jobs,
+            copy_jobs,
+            begins,
+            history=history,
+            sessions_kept=sessions_kept,
+            has_hidden_counters=has_hidden_counters,
+        )
         with SimulatedServer(world, tls, host, port, versions, oddities=oddities) as server:
             say(f"Listening on {server.url}")
             say(f"User name {server.username}, password {server.password}")

@@ -85,6 +85,7 @@ ODDITIES: Mapping[str, Callable[[Faults], object]] = {
     "sessions-without-links": lambda faults: faults.no_links("/v[0-9]+/((copy)?jobs/[^/]+/)?jobsessions(/[^/]+)?"),
     "problem-details": lambda faults: faults.problem_details("/v[0-9]+/.*"),
     "empty-404": lambda faults: faults.empty_404("/v[0-9]+/.*"),
+    "empty-times": lambda faults: faults.empty_times("/v[0-9]+/.*"),
     "slow-organizations": lambda faults: faults.slow_extended_view(),
 }
 """What can be switched on for a whole server, and how."""

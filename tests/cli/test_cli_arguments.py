@@ -77,6 +77,7 @@ def test_help_names_every_command(run: Run) -> None:
         (["sync", "--from-file", "x", "--backfill"], "--backfill goes with --from-file and --observed-at"),
         (["simulate", "--jobs", "1", "--copy-jobs", "2"], "there cannot be more copy jobs than backup jobs"),
         (["simulate", "--history", "month"], "--history month: must be a duration such as 90s, 15m, 2h or 1d"),
+        (["simulate", "--keep", "month"], "--keep month: must be a duration such as 90s, 15m, 2h or 1d"),
         (["simulate", "--history", "9999d"], "--history 9999d: at most 3660d"),
         (["simulate", "--odd", "no-next", "--odd", "rude"], "--odd rude: it is none of no-next, no-total,"),
     ],

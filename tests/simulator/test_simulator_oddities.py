@@ -12,6 +12,8 @@ from etl.simulator import ODDITIES, PageStyle, Request, Response, SimulatedServe
 from tests.conftest import Database
 from tests.one_pass import run_pass, settings_for
 
+from .conftest import SignIn
+
 STREAMS = ["jobs", "sessions", "messages", "organizations", "repositories", "proxies"]
 PAGE: dict[str, Any] = {
     "offset": 0,
@@ -68,4 +70,16 @@ def test_a_pass_gets_along_with_each_habit(odd: str, sqlite_database: Database) 
         result = run_pass(sqlite_database.engine, settings, world.now)
         assert result.status == ("partial" if odd == "wrong-total" else "succeeded")
         assert {each.stream: each.seen for each in result.streams if each.stream == "jobs"} == {"jobs": 3}
+        assert server.crashes == []
+
+
+def test_what_is_not_known_is_written_as_net_does(sign_in: SignIn) -> None:
+    world = World(seed=3, jobs=1, start=datetime(2026, 3, 1, tzinfo=UTC))
+    uid = world.job_uids()[0]
+    world.edit_job(uid, schedule_type="ManualOnly", is_enabled=True)
+    session = world.add_session(uid, started_at=world.now, status="Running")
+    with SimulatedServer(world, clock="simulated", oddities=["empty-times"]) as server:
+        client = sign_in(server)
+        assert client.get(f"/v8/JobSessions/{session.uid}").json()["endTime"] == "0001-01-01T00:00:00"
+        assert client.get(f"/v8/Jobs/{uid}").json()["nextRun"] == "9999-12-31T23:59:59.9999999Z"
         assert server.crashes == []
