@@ -115,10 +115,11 @@ def _show(done: Sequence[_Done], to: datetime, settings: Settings, *, json: bool
                 printable(f"{each.server_name}: nothing was observed after {to.astimezone(zone):%Y-%m-%d %H:%M:%S}")
             )
             continue
-        verb = "would be" if is_dry_run else "were"
+        passes = "1 pass" if found.passes == 1 else f"{found.passes} passes"
+        verb = "would be" if is_dry_run else "was" if found.passes == 1 else "were"
         observed_at = found.bounds.observed_at.astimezone(zone)
         title = (
-            f"{each.server_name}: {found.passes} passes {verb} taken back;"
+            f"{each.server_name}: {passes} {verb} taken back;"
             f" the last observation that stands is of {observed_at:%Y-%m-%d %H:%M:%S}"
         )
         print_table(printable(title), "table removed changed", _counts(found), zone)

@@ -21,6 +21,7 @@ from etl.warehouse.tables import job, job_session, job_status, rejected_document
 IDLE_WORDS = frozenset({"Success", "Warning", "Failed", "Stopped"})
 """A job that says so does not run; other words may stand there while it does."""
 
+_WAITING = "Queued"  # made, but not started
 _IDLE_FOR = timedelta(minutes=10)
 
 
@@ -89,9 +90,13 @@ def _statement() -> Select[Any]:
         later.c.started_at > job_session.c.started_at,
         and_(later.c.started_at == job_session.c.started_at, later.c.session_uid > job_session.c.session_uid),
     )
+    has_started = or_(later.c.status.is_(None), later.c.status != _WAITING)
     followed = (
         select(later.c.id)
-        .where(later.c.job_id == job_session.c.job_id, is_later, later.c.started_at <= bindparam("latest_start"))
+        .where(
+            *(later.c.job_id == job_session.c.job_id, is_later, has_started),
+            later.c.started_at <= bindparam("latest_start"),
+        )
         .exists()
     )
     rejected = (

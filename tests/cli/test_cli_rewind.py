@@ -59,7 +59,7 @@ def test_what_was_observed_after_goes_and_is_kept_beside_the_database(run: Run) 
 def test_a_dry_run_shows_what_would_go(run: Run) -> None:
     outcome = run(*REWIND, "--dry-run", "--server", "lab")
     assert outcome.exit_code == 0, outcome.stderr
-    assert "lab: 1 passes would be taken back" in outcome.stdout
+    assert "lab: 1 pass would be taken back" in outcome.stdout
     assert not list(Path.cwd().glob("rewound-*"))
     assert ask("SELECT status FROM sync_run") == [("succeeded",), ("succeeded",)]
 

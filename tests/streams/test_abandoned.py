@@ -163,6 +163,26 @@ def is_idle(engine: Engine, api_version: str) -> None:
         assert ask(engine, STARTS) == [("2026-03-02", "failed", "The run was aban")]
 
 
+def test_r5_what_waits_to_run_has_not_started(sqlite_database: Database) -> None:
+    world, engine = world_of(), sqlite_database.engine
+    world.add_session(JOB, started_at=EVENING, status="Running")
+    waiting = world.add_session(JOB, started_at=EVENING + HOUR, status="Queued")
+    with SimulatedServer(world, clock="simulated") as server:
+        play = Play(engine, world, server, "v8")
+        play.at(-HOUR)
+        play.at(2 * HOUR)
+        assert ask(engine, "SELECT status, abandoned_at FROM job_session ORDER BY started_at") == [
+            ("Running", None),
+            ("Queued", None),
+        ]
+        world.edit_session(waiting.uid, status="Running")
+        play.at(3 * HOUR)
+        assert ask(engine, "SELECT status, abandoned_at FROM job_session ORDER BY started_at") == [
+            ("Running", "2026-03-02 23:00"),
+            ("Running", None),
+        ]
+
+
 @pytest.mark.ci
 def test_r5_a_long_run_of_a_job_that_says_so_goes_on(sqlite_database: Database) -> None:
     """Nor is one given up for a later session that is stamped beyond the clock, or of another job."""
