@@ -16,7 +16,7 @@ from etl.load.cursors import read_cursor, write_cursor
 from etl.transform.records import HistorySettings, Kind
 from etl.warehouse.tables import job, job_session, job_version, server, session_coverage
 
-_HISTORY = "history_settings"  # the cursor that holds how long sessions were kept, as each kind's last listing read it
+HISTORY = "history_settings"  # the cursor that holds how long sessions were kept, as each kind's last listing read it
 
 
 def covered_spans(connection: Connection, server_id: int, kind: Kind) -> list[Span]:
@@ -95,7 +95,7 @@ def last_ended(connection: Connection, server_id: int, kind: Kind, before: datet
 
 def history_settings_of(connection: Connection, server_id: int, kind: Kind) -> HistorySettings | None:
     """Return how long sessions were kept when those of a kind were last listed; None = that is not known."""
-    known = (read_cursor(connection, server_id, _HISTORY) or {}).get(kind)
+    known = (read_cursor(connection, server_id, HISTORY) or {}).get(kind)
     return None if known is None else HistorySettings(known["weeks"])
 
 
@@ -104,4 +104,4 @@ def note_history_settings(
 ) -> None:
     """Remember how long sessions are kept, beside the end of the listing that found it so."""
     told = {kind: {"weeks": each.weeks} for kind, each in settings.items()}
-    write_cursor(connection, server_id, _HISTORY, (read_cursor(connection, server_id, _HISTORY) or {}) | told, at)
+    write_cursor(connection, server_id, HISTORY, (read_cursor(connection, server_id, HISTORY) or {}) | told, at)

@@ -8,6 +8,7 @@ from typing import Any
 
 from etl.load.asked import STREAM as ASKED
 from etl.load.backlog import STREAM as OWED
+from etl.load.coverage import HISTORY
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.facts.cursor import STREAM as DERIVED
 from etl.load.rewind.bounds import Bounds, lists_by_time
@@ -79,7 +80,7 @@ HOW: Mapping[str, Callable[[Cursor, Bounds], Cursor | None]] = {
     DERIVED: lambda before, _: before,
     "sessions_queued": _anew,
     "sessions_vague": _anew,
-    "history_settings": _anew,
+    HISTORY: lambda before, bounds: before if bounds.sessions_complete else None,
     "organizations": _anew,
 }
 """How a cursor goes back; one that is not here begins anew, too."""
