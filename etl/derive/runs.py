@@ -213,10 +213,17 @@ def _place(
     if retry_count is not None:
         if retry_count <= 0:
             return Linked(attempt, uid, 0)
-        return Linked(attempt, previous.chain_uid if previous else uid, retry_count)
+        continues = previous is not None and _is_continued(previous, retry_count)
+        return Linked(attempt, previous.chain_uid if previous and continues else uid, retry_count)
     if previous and _is_retry_by_time(attempt, previous, rulings.get(attempt.session_id)):
         return Linked(attempt, previous.chain_uid, previous.retry_number + 1)
     return Linked(attempt, uid, 0)
+
+
+def _is_continued(previous: Linked, retry_count: int) -> bool:
+    """Tell whether the job's last run goes on with the retry of this number: it had as many attempts, and failed."""
+    has_failed = status_named(previous.attempt.shown_status).status_group in ("Failed", "Warning")
+    return has_failed and previous.retry_number == retry_count - 1
 
 
 def _root(attempt: Attempt, of_uid: dict[str, Attempt], chain_of: dict[str, str]) -> str:

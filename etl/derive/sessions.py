@@ -58,8 +58,8 @@ class Attempt(Struct, frozen=True, gc=False):
 
     @property
     def over_at(self) -> datetime | None:
-        """When it ended or was forgotten, as far as that is known."""
-        return self.ended_at or self.removed_at
+        """When it ended or was forgotten, as far as that is known; of one that was given up, nobody knows."""
+        return self.ended_at or (self.removed_at if self.abandoned_at is None else None)
 
     @property
     def is_over(self) -> bool:

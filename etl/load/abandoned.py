@@ -29,12 +29,14 @@ class OpenSession(NamedTuple):
     """A session that is not over, with what its job says; ``is_followed``: 1 = a later one of the job has started."""
 
     id: int
+    session_uid: str
     job_id: int
     kind: Kind
     started_at: datetime
     status: str | None
     last_status: str | None
     observed_at: datetime | None
+    first_loaded_at: datetime
     is_followed: int
 
 
@@ -46,7 +48,7 @@ def find_abandoned(connection: Connection, server_id: int, observed_at: datetime
     """
     found = []
     for each in _open_sessions(connection, server_id, observed_at):
-        runs = each.status is not None and is_known(each.status)
+        runs = each.status != _WAITING and is_known(each.status)
         if each.is_followed or (runs and _is_idle(connection, server_id, each)):
             found.append(each)
     return found
@@ -112,9 +114,11 @@ def _statement() -> Select[Any]:
     listed_at = case((job.c.kind == "copy", server.c.copy_jobs_complete_at), else_=server.c.jobs_complete_at)
     return (
         select(
-            *(job_session.c.id, job_session.c.job_id, job.c.kind, job_session.c.started_at, job_session.c.status),
+            *job_session.c["id", "session_uid", "job_id"],
+            *(job.c.kind, job_session.c.started_at, job_session.c.status),
             case((job.c.removed_at.is_(None), job.c.last_status)),
             func.coalesce(job.c.last_seen_at, listed_at),
+            job_session.c.first_loaded_at,
             case((followed, 1), else_=0),
         )
         .join(job, job.c.id == job_session.c.job_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from etl.derive.horizon import EVER, Span
 from etl.load.bulk import batches, find_rows
@@ -43,6 +43,17 @@ def cover(connection: Connection, server_id: int, kind: Kind, to: datetime, *, i
         return
     span = {"covered_from": None if is_unbroken else to, "covered_to": to}
     connection.execute(insert(session_coverage).values(server_id=server_id, job_kind=kind, **span))
+
+
+def begin_coverage(connection: Connection, server_id: int, kind: Kind, at: datetime) -> None:
+    """Let what is known "ever" be known since an instant: of what was before, nobody had asked."""
+    ever = (
+        session_coverage.c.server_id == server_id,
+        session_coverage.c.job_kind == kind,
+        session_coverage.c.covered_from.is_(None),
+    )
+    connection.execute(delete(session_coverage).where(*ever, session_coverage.c.covered_to < at))
+    connection.execute(update(session_coverage).where(*ever).values(covered_from=at))
 
 
 def first_sight(connection: Connection, server_id: int, kind: Kind) -> datetime | None:
@@ -95,13 +106,17 @@ def last_ended(connection: Connection, server_id: int, kind: Kind, before: datet
 
 def history_settings_of(connection: Connection, server_id: int, kind: Kind) -> HistorySettings | None:
     """Return how long sessions were kept when those of a kind were last listed; None = that is not known."""
-    known = (read_cursor(connection, server_id, HISTORY) or {}).get(kind)
-    return None if known is None else HistorySettings(known["weeks"])
+    told = (read_cursor(connection, server_id, HISTORY) or {}).get(kind)
+    return HistorySettings(told[-1]["weeks"]) if told else None
 
 
 def note_history_settings(
     connection: Connection, server_id: int, settings: Mapping[Kind, HistorySettings], at: datetime
 ) -> None:
-    """Remember how long sessions are kept, beside the end of the listing that found it so."""
-    told = {kind: {"weeks": each.weeks} for kind, each in settings.items()}
-    write_cursor(connection, server_id, HISTORY, (read_cursor(connection, server_id, HISTORY) or {}) | told, at)
+    """Remember how long sessions are kept, beside the end of the listing that found it so, and since when."""
+    told = dict(read_cursor(connection, server_id, HISTORY) or {})
+    for kind, each in settings.items():
+        before = told.get(kind, [])
+        is_same = bool(before) and before[-1]["weeks"] == each.weeks
+        told[kind] = before if is_same else [*before, {"weeks": each.weeks, "since": at}]
+    write_cursor(connection, server_id, HISTORY, told, at)

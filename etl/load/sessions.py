@@ -90,7 +90,8 @@ def write_sessions(
             new.append(values)
         else:
             values = {name: value for name, value in values.items() if name not in _OF_CHAIN}
-            abandoned_at = None if _is_over(values) else row.abandoned_at
+            is_alive = _is_over(values) or values["status"] != row.status
+            abandoned_at = None if is_alive else row.abandoned_at
             changed.append({**values, "id": row.id, "removed_at": None, "abandoned_at": abandoned_at})
         touched[owner] = min(record.started_at, touched.get(owner, record.started_at))
     insert_rows(connection, job_session, new)

@@ -94,7 +94,8 @@ def ask_before_missed(sync_run: SyncRun, source: Source, zones: Zones, *, at_onc
     failed: set[JobKey] = set()
     try:
         for kind in kinds:
-            failed |= _read_all(sessions, kind, [uid for of_kind, uid in due if of_kind == kind], at_once)
+            uids = [uid for of_kind, uid in due if of_kind == kind]
+            failed |= _read_all(sessions, kind, uids, at_once, is_listed=True)
         sessions.reject_ownerless()
     except SourceError as error:
         sessions.note_problem(error)
@@ -114,8 +115,13 @@ def _write(sessions: SessionReading, owed: Collection[JobKey], since: datetime |
     sync_run.write(lambda connection: write_backlog(connection, sync_run.server_id, backlog, sync_run.observed_at))
 
 
-def _read_all(sessions: SessionReading, kind: Kind, uids: Collection[str], at_once: int) -> set[JobKey]:
-    """Read all sessions of some jobs; return those jobs of which they could not be read."""
+def _read_all(
+    sessions: SessionReading, kind: Kind, uids: Collection[str], at_once: int, *, is_listed: bool = False
+) -> set[JobKey]:
+    """Read all sessions of some jobs; return those jobs of which they could not be read.
+
+    A 404 means that a job was deleted meanwhile, or, of one that this run has seen listed, may not be looked into.
+    """
     if not uids:
         return set()
     version = VERSIONS[sessions.source.version]
@@ -132,8 +138,10 @@ def _read_all(sessions: SessionReading, kind: Kind, uids: Collection[str], at_on
         shortage: IncompleteList | None = None
         try:
             documents, shortage = answer.result()
-        except NotFound:
-            continue  # it was deleted meanwhile
+        except NotFound as error:
+            if is_listed:
+                sessions.note_problem(error)
+                failed.add((kind, uid))
         except Unreachable:
             raise
         except SourceError as error:

@@ -201,9 +201,11 @@ class SessionReading(Reading):
 
         self.lower = lower
         try:
-            return until_whole(load)
+            within = until_whole(load)
         finally:
             self.lower = None
+        self.shows_waiting |= lower is None and upper is None and status is None
+        return within
 
     def load_of_job(self, uid: str) -> int:
         """Load all sessions of one backup job, as they come."""

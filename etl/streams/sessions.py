@@ -97,7 +97,6 @@ def sync_sessions(
         except IncompleteList as shortage:
             is_whole = False
             sessions.note_problem(shortage)
-        sessions.shows_waiting |= is_everything
         read_owed(sessions, since, is_everything=is_everything, at_once=at_once)
         _ask_for(sessions, sorted({*sessions.unfinished, *abandoned} - sessions.met), at_once)
     except SourceError as error:
@@ -107,13 +106,14 @@ def sync_sessions(
             sessions.close(begun, note=covered_by(sessions, begun, longest_gap).write)
         else:
             sessions.close(None)
-        _abandon(sync_run)
+        _abandon(sync_run, sessions.met)
 
 
-def _abandon(sync_run: SyncRun) -> None:
-    """Give up the sessions that never end (R5)."""
+def _abandon(sync_run: SyncRun, met: Collection[str]) -> None:
+    """Give up the sessions that never end (R5), of those that this run has read as open."""
     with reading(sync_run.engine) as connection:
-        found = find_abandoned(connection, sync_run.server_id, sync_run.observed_at)
+        open_ones = find_abandoned(connection, sync_run.server_id, sync_run.observed_at)
+    found = [each for each in open_ones if each.session_uid in met or each.first_loaded_at == sync_run.observed_at]
     if found:
         sync_run.write(lambda connection: abandon_sessions(connection, found, sync_run.observed_at))
 
@@ -194,8 +194,8 @@ def _hides_kinds(source: Source) -> bool:
 def _read_running(sessions: SessionReading, begun: datetime) -> None:
     """Read what still runs: a bound that means the end of a session hides it."""
     if VERSIONS[sessions.source.version].has_status_filter:
-        sessions.read_list(status="Running")
-        sessions.shows_waiting = _read_queued(sessions)
+        sessions.shows_waiting |= _read_queued(sessions)
+        sessions.read_list(status="Running")  # last, or what begins to run in between would be in neither
         return
     with reading(sessions.sync_run.engine) as connection:
         running = running_jobs(connection, sessions.sync_run.server_id, begun - _SHORT_RUN)

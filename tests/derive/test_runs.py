@@ -83,6 +83,27 @@ def test_pointers_in_a_circle() -> None:
     ) == [(1, "a", 0, 0), (2, "a", 1, 0), (3, "a", 2, 1)]
 
 
+@pytest.mark.parametrize(
+    ("before", "count", "is_continued"),
+    [
+        ({"status": "Failed", "retry_count": 0}, 1, True),
+        ({"status": "Warning", "retry_count": 0}, 1, True),
+        ({"status": "Success", "retry_count": 0}, 1, False),
+        ({"status": "Stopped", "retry_count": 0}, 1, False),
+        ({"status": "Failed", "retry_count": 0}, 2, False),
+        ({"status": "Failed", "retry_count": 1}, 1, False),
+    ],
+)
+def test_r1_a_retry_count_goes_on_with_a_run_of_so_many_attempts_that_failed(
+    before: dict[str, Any], count: int, is_continued: bool
+) -> None:
+    """Else its first attempt is unknown: it could not be read, or the server has dropped it."""
+    found = places([attempt(1, 0, **before), attempt(2, 25, retry_count=count)])
+    first = before["retry_count"]
+    own = [(1, "a", first, 1), (2, "b", count, 1)]
+    assert found == ([(1, "a", 0, 0), (2, "a", 1, 1)] if is_continued else own)
+
+
 def test_a_retry_count_continues_the_run_before_it() -> None:
     assert places(
         [

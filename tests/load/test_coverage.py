@@ -8,13 +8,15 @@ from sqlalchemy import Connection, insert
 
 from etl.derive.horizon import EVER, Span
 from etl.load.coverage import (
+    HISTORY,
+    begin_coverage,
     cover,
     covered_spans,
     history_settings_of,
     last_listings,
     note_history_settings,
 )
-from etl.load.cursors import write_cursor
+from etl.load.cursors import read_cursor, write_cursor
 from etl.load.facts import cursor
 from etl.transform.records import HistorySettings
 from etl.warehouse.tables import server
@@ -71,12 +73,32 @@ def test_the_last_listings_are_those_of_servers_in_use(database: Database) -> No
         assert last_listings(connection) == {"hq": NOW, "east": NOW + HOUR}
 
 
+def test_what_is_known_ever_can_begin_somewhere(database: Database) -> None:
+    with database.engine.connect().execution_options(writes=True) as connection, connection.begin():
+        hq, east = add_server(connection, "hq"), add_server(connection, "east")
+        for server_id in (hq, east):
+            cover(connection, server_id, "backup", NOW, is_unbroken=True)
+            cover(connection, server_id, "backup", NOW + 9 * HOUR, is_unbroken=False)
+        begin_coverage(connection, hq, "backup", NOW - HOUR)
+        begin_coverage(connection, hq, "backup", NOW - 2 * HOUR)  # once is enough
+        begin_coverage(connection, east, "backup", NOW + HOUR)
+        later = Span(NOW + 9 * HOUR, NOW + 9 * HOUR)
+        assert covered_spans(connection, hq, "backup") == [Span(NOW - HOUR, NOW), later]
+        assert covered_spans(connection, east, "backup") == [later]
+
+
 def test_how_long_sessions_are_kept_is_remembered_by_kind(database: Database) -> None:
     with database.engine.connect().execution_options(writes=True) as connection, connection.begin():
         hq = add_server(connection, "hq")
         assert history_settings_of(connection, hq, "backup") is None
         note_history_settings(connection, hq, {"backup": HistorySettings(4), "copy": HistorySettings(None)}, NOW)
-        note_history_settings(connection, hq, {"backup": HistorySettings(8)}, NOW)
+        for hours in (1, 2):
+            note_history_settings(connection, hq, {"backup": HistorySettings(8)}, NOW + hours * HOUR)
+        first, second = NOW.isoformat(), (NOW + HOUR).isoformat()
+        assert read_cursor(connection, hq, HISTORY) == {
+            "backup": [{"weeks": 4, "since": first}, {"weeks": 8, "since": second}],
+            "copy": [{"weeks": None, "since": first}],
+        }
         assert history_settings_of(connection, hq, "backup") == HistorySettings(8)
         assert history_settings_of(connection, hq, "copy") == HistorySettings(None)
 

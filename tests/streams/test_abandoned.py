@@ -163,6 +163,68 @@ def is_idle(engine: Engine, api_version: str) -> None:
         assert ask(engine, STARTS) == [("2026-03-02", "failed", "The run was aban")]
 
 
+def test_r5_what_was_given_up_and_then_forgotten_has_no_end(sqlite_database: Database) -> None:
+    world, engine = world_of(), sqlite_database.engine
+    lost = world.add_session(JOB, started_at=EVENING, status="Running")
+    with SimulatedServer(world, clock="simulated") as server:
+        play = Play(engine, world, server, "v8")
+        play.at(-HOUR)
+        play.at(HOUR)
+        world.edit_job(JOB, last_status="Failed")
+        play.at(2 * HOUR)
+        play.at(3 * HOUR)
+        assert ask(engine, RUNS) == [("Running (abandon", None, 1, None)]
+        world.forget_session(lost.uid)
+        play.at(2 * DAY + 3 * HOUR)
+        assert ask(engine, "SELECT count(*) FROM job_session WHERE removed_at IS NOT NULL") == [(1,)]
+        assert ask(engine, RUNS) == [("Running (abandon", None, 1, None)]
+        assert [outcome for _, outcome, _ in ask(engine, STARTS)] == ["failed", "missed", "missed"]
+
+
+def test_r5_what_was_not_read_as_open_is_not_given_up(sqlite_database: Database) -> None:
+    """What comes in its place cannot be read, and has no id: nobody knows what the session does."""
+    world, engine = world_of(), sqlite_database.engine
+    lost = world.add_session(JOB, started_at=EVENING, status="Running")
+    with SimulatedServer(world, clock="simulated") as server:
+        play = Play(engine, world, server, "v8")
+        play.at(-HOUR)
+        play.at(HOUR)
+        world.edit_job(JOB, last_status="Success")
+        server.faults.document(lost.uid, lambda document: document.replace(b'"id":', b'"was":', 1))
+        for minutes in (61, 75, 90):
+            world.now = EVENING + minutes * MINUTE
+            assert run_pass(engine, play.settings, world.now).status == "partial"
+        assert ask(engine, "SELECT abandoned_at FROM job_session") == [(None,)]
+        assert ask(engine, STARTS) == [("2026-03-02", "running", "The run is not o")]
+
+
+def test_what_begins_to_run_while_it_is_asked_for_is_in_one_of_the_lists(sqlite_database: Database) -> None:
+    world, engine = world_of(), sqlite_database.engine
+    with SimulatedServer(world, clock="simulated") as server:
+        Play(engine, world, server, "v8").at(HOUR)
+        asked = [parse_qs(urlsplit(target).query).get("status") for _, target in server.requests]
+    assert [each[0] for each in asked if each] == ["Queued", "Running"]
+
+
+def test_r5_what_waits_is_not_given_up_for_the_last_word_of_its_job(sqlite_database: Database) -> None:
+    world, engine = world_of(), sqlite_database.engine
+    waiting = world.add_session(JOB, started_at=EVENING, status="Queued")
+    world.edit_job(JOB, last_status="Success", last_run_at=EVENING - DAY)
+    with SimulatedServer(world, clock="simulated") as server:
+        play = Play(engine, world, server, "v8")
+        play.at(-HOUR)
+        for hours in (1, 2, 3):
+            play.at(hours * HOUR)
+        assert ask(engine, "SELECT status, abandoned_at FROM job_session") == [("Queued", None)]
+        world.edit_session(waiting.uid, status="Running")
+        for hours in (4, 5):
+            play.at(hours * HOUR)
+        assert ask(engine, "SELECT status, abandoned_at FROM job_session") == [("Running", "2026-03-03 00:00")]
+        world.edit_session(waiting.uid, status="Queued")
+        play.at(6 * HOUR)  # another word: it is alive
+        assert ask(engine, "SELECT status, abandoned_at FROM job_session") == [("Queued", None)]
+
+
 def test_r5_what_waits_to_run_has_not_started(sqlite_database: Database) -> None:
     world, engine = world_of(), sqlite_database.engine
     world.add_session(JOB, started_at=EVENING, status="Running")

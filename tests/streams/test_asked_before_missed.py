@@ -69,10 +69,10 @@ class Blind(Nights):
         """Let a run wait for its turn, while the job shows nothing of it."""
         return self.world.add_session(job_uid, started_at=at, status="Queued").uid
 
-    def fail_to_answer(self) -> Fault:
+    def fail_to_answer(self, status: int = 418) -> Fault:
         def answer(request: Request) -> Response | None:
             is_asked = MAIL in (request.query.get("jobid"), *request.path.split("/"))
-            return Response.json({"message": "It went wrong."}, 418) if is_asked else None
+            return Response.json({"message": "It went wrong."}, status) if is_asked else None
 
         return self.server.faults.before(f"/{self.version}/(Jobs/{MAIL}/)?JobSessions", answer)
 
@@ -169,6 +169,27 @@ def test_a_job_that_does_not_answer_stays_pending_and_the_pass_is_partial(nights
     fault.times = 0
     assert nights.sync(NIGHT + 20 * HOUR).status == "succeeded"
     assert nights.outcomes() == {"Mail": MISSED, "Sites": MISSED}
+
+
+def test_a_404_below_a_job_that_is_listed_is_no_answer(nights: Blind) -> None:
+    nights.hide("v7")
+    nights.wait(MAIL)
+    fault = nights.fail_to_answer(404)
+    assert nights.sync(NIGHT + 4 * HOUR).status == "partial"
+    assert nights.outcomes() == {"Mail": TO_BE_ASKED, "Sites": MISSED}
+    fault.times = 0
+    nights.sync(NIGHT + 5 * HOUR)
+    assert nights.outcomes() == {"Mail": RUNNING, "Sites": MISSED}
+
+
+def test_a_first_load_by_slices_does_not_show_what_waits(nights: Blind) -> None:
+    """Each slice has a lower bound: a server that is moved from v5 to v7 is still to be asked."""
+    nights.version = "v5"
+    nights.sync(NIGHT - HOUR)
+    nights.hide("v7")
+    nights.wait(MAIL)
+    nights.sync(NIGHT + 4 * HOUR)
+    assert nights.outcomes() == {"Mail": RUNNING, "Sites": MISSED}
 
 
 def test_what_asking_brings_is_counted_with_the_stream(nights: Blind) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from etl.warehouse.views.freshness import DATA_FRESHNESS
 from tests.conftest import Database
 from tests.natural_rows import natural_rows
 from tests.one_pass import run_pass, settings_for
+from tests.streams.nights import DAY, HOUR, MAIL, NIGHT, nights_on
 
 FIRST = datetime(2026, 3, 2, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -308,6 +310,27 @@ def test_what_follows_from_the_jobs_is_derived_anew(sqlite_database: Database, t
     after = natural_rows(database.engine)
     names = ("job_day", "job_run", "expected_run", "job_session", "session_hour")
     assert {name: after[name] for name in names} == {name: before[name] for name in names}
+
+
+def test_starts_before_the_first_sight_until_then_are_not_missed(sqlite_database: Database, tmp_path: Path) -> None:
+    """The server may have dropped whatever ran then: nobody had looked."""
+    with contextmanager(nights_on)(sqlite_database) as nights:
+        for days in range(7, 0, -1):
+            nights.run(MAIL, NIGHT - days * DAY)
+        nights.sync(NIGHT - HOUR)
+        nights.run(MAIL)
+        nights.sync(NIGHT + 4 * HOUR)
+        path = tmp_path / "jobs.json"
+        path.write_bytes(job_document(nights.world.jobs[MAIL], VERSIONS[8], "https://h:4443"))
+        then, now = NIGHT - 30 * DAY, NIGHT + 5 * HOUR
+        load_file(nights.engine, nights.settings, "hq", path, 8, then, clock=lambda: now, is_backfill=True)
+        nights.sync(NIGHT + 6 * HOUR)
+        counted = (
+            "SELECT outcome, count(*) FROM expected_run e JOIN job j ON j.id = e.job_id"
+            f" WHERE j.job_uid = '{MAIL}' AND outcome <> 'pending' GROUP BY outcome ORDER BY outcome"
+        )
+        assert nights.ask(counted) == [("met", 8), ("not_observed", 23)]
+        assert nights.ask("SELECT covered_from IS NULL FROM session_coverage ORDER BY job_kind") == [(0,), (1,)]
 
 
 def test_the_streams_of_a_file_are_written_together(

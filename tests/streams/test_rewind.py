@@ -506,6 +506,20 @@ def test_of_which_time_the_sessions_are_known_and_asked_for_goes_back(estate: Es
     assert (estate.ask(known), estate.ask(asked)) == before
 
 
+def test_how_long_sessions_were_kept_goes_back(estate: Estate) -> None:
+    estate.world.add_job(name="Mail", **QUIET)
+    estate.world.keep_sessions(timedelta(days=7))
+    estate.look(NOON)
+    kept = "SELECT value FROM sync_cursor WHERE stream = 'history_settings'"
+    before = estate.ask(kept)
+    assert '"weeks":1' in before[0][0]
+    estate.world.keep_sessions(timedelta(days=364))
+    estate.look(NOON + HOUR)
+    assert estate.ask(kept) != before
+    estate.take_back()
+    assert estate.ask(kept) == before
+
+
 def test_what_was_dismissed_by_hand_stays_dismissed(estate: Estate) -> None:
     job = estate.world.add_job(name="Mail", **QUIET)
     session = estate.world.add_session(job.uid, started_at=NOON - 5 * HOUR, ended_at=NOON - 4 * HOUR, status="Success")

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select, update
 
 from etl.load.bulk import Row, batches, find_rows, insert_rows, insert_tuples, is_among, update_rows, update_where
+from etl.load.coverage import begin_coverage, first_sight
 from etl.load.facts.stale import mark_stale_before
 from etl.load.jobs.diff import Changes, Context
 from etl.load.jobs.earlier import EarlierDiff, compare_earlier
@@ -63,6 +64,7 @@ class Backfill:
         self._connection, self._server_id, self._run_id, self._kind = connection, server_id, run_id, kind
         self._at, self._following = at, following
         self._references = References(connection, server_id, at)
+        self._first_sight = first_sight(connection, server_id, kind)
         self.counts = Counts()
 
     def write(self, records: Sequence[JobRecord]) -> None:
@@ -85,7 +87,12 @@ class Backfill:
         mark_stale_before(self._connection, ids, self._at)
 
     def close(self) -> None:
-        """Move the beginning of what is known of the server; its last observation stays, if there was one."""
+        """Move the beginning of what is known of the server; its last observation stays, if there was one.
+
+        What was listed of sessions says nothing of the time before the first sight until now: it was not looked at.
+        """
+        if self._first_sight is not None and self._at < self._first_sight:
+            begin_coverage(self._connection, self._server_id, self._kind, self._first_sight)
         of_server = (server.c.id == self._server_id,)
         earlier = update(server).where(*of_server, server.c.first_seen_at > self._at)
         self._connection.execute(earlier.values(first_seen_at=self._at))

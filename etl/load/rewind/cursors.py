@@ -62,6 +62,15 @@ def _asked(before: Cursor, bounds: Bounds) -> Cursor | None:
     return {"to": min(to, datetime.fromisoformat(before["to"])), **jobs}
 
 
+def _history(before: Cursor, bounds: Bounds) -> Cursor | None:
+    """Keep how long sessions were kept as far as that was read by then."""
+    told = {
+        kind: [each for each in of_kind if datetime.fromisoformat(each["since"]) <= bounds.to]
+        for kind, of_kind in before.items()
+    }
+    return {kind: of_kind for kind, of_kind in told.items() if of_kind} or None
+
+
 def _absences(before: Cursor, bounds: Bounds) -> Cursor | None:
     """Keep who was out of sight at that time; the same answer twice in a row has to come anew."""
     hidden = {uid: at for uid, at in before.get("hidden", {}).items() if datetime.fromisoformat(at) <= bounds.to}
@@ -80,7 +89,7 @@ HOW: Mapping[str, Callable[[Cursor, Bounds], Cursor | None]] = {
     DERIVED: lambda before, _: before,
     "sessions_queued": _anew,
     "sessions_vague": _anew,
-    HISTORY: lambda before, bounds: before if bounds.sessions_complete else None,
+    HISTORY: _history,
     "organizations": _anew,
 }
 """How a cursor goes back; one that is not here begins anew, too."""
