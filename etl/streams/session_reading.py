@@ -204,7 +204,7 @@ class SessionReading(Reading):
             within = until_whole(load)
         finally:
             self.lower = None
-        self.shows_waiting |= lower is None and upper is None and status is None
+        self.shows_waiting |= lower is None and upper is None and status is None and kind is None
         return within
 
     def load_of_job(self, uid: str) -> int:

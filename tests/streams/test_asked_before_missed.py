@@ -182,6 +182,18 @@ def test_a_404_below_a_job_that_is_listed_is_no_answer(nights: Blind) -> None:
     assert nights.outcomes() == {"Mail": RUNNING, "Sites": MISSED}
 
 
+@pytest.mark.parametrize("version", ["v7", *in_ci("v6")])
+def test_the_list_of_copy_jobs_alone_shows_nothing_of_the_others(nights: Blind, version: str) -> None:
+    """A copy job that appears has its sessions read from the list of all copy jobs."""
+    nights.streams = ["jobs", "copy_jobs", "sessions"]
+    nights.hide(version)
+    manual = {**NIGHTLY, "schedule_type": "ManualOnly", "kind": "copy", "parent_job_uid": MAIL}
+    nights.world.add_job(Job(uid=COPY, name="Copy", **manual))
+    nights.wait(MAIL)
+    nights.sync(NIGHT + 4 * HOUR)
+    assert nights.outcomes() == {"Mail": RUNNING, "Sites": MISSED}
+
+
 def test_a_first_load_by_slices_does_not_show_what_waits(nights: Blind) -> None:
     """Each slice has a lower bound: a server that is moved from v5 to v7 is still to be asked."""
     nights.version = "v5"
