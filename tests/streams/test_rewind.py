@@ -18,13 +18,14 @@ from etl.errors import ExportFailed, Locked, UsageError
 from etl.extract.versions import VERSIONS
 from etl.load.coverage import covered_spans
 from etl.load.facts.read import is_reading_sessions, observations
-from etl.load.ledger import server_lock
+from etl.load.ledger import first_sighting, last_observation, server_lock
 from etl.load.rejections import dismiss_rejection, open_rejections
 from etl.load.rewind import cursors
 from etl.load.rewind.correction import Correction
 from etl.load.rewind.tables import HOW
-from etl.pipeline import RewindOptions, rewind
+from etl.pipeline import RewindOptions, load_file, rewind
 from etl.simulator import SimulatedServer, World
+from etl.simulator.documents import job_document
 from etl.simulator.faults import nan
 from etl.transform.infrastructure import columns_not_told
 from etl.warehouse.tables import metadata
@@ -298,10 +299,11 @@ def test_what_was_rejected_since_goes_and_what_was_resolved_since_is_open(estate
     estate.server.faults.clear()
     estate.server.faults.document(later.uid, nan)
     estate.look(NOON + HOUR)
-    listed = "SELECT document_uid, CASE WHEN resolved_at IS NULL THEN 1 ELSE 0 END FROM rejected_document ORDER BY id"
-    assert estate.ask(listed) == [(unreadable.uid, 0), (later.uid, 1)]
+    is_open = "CASE WHEN resolved_at IS NULL THEN 1 ELSE 0 END"
+    listed = f"SELECT document_uid, {is_open}, resolved_as FROM rejected_document ORDER BY id"
+    assert estate.ask(listed) == [(unreadable.uid, 0, "loaded"), (later.uid, 1, None)]
     estate.take_back()
-    assert estate.ask(listed) == [(unreadable.uid, 1)]
+    assert estate.ask(listed) == [(unreadable.uid, 1, None)]
     # It was not read at noon: its own observation is the one before (H9).
     seen = "SELECT complete_from FROM sync_run_stream WHERE stream = 'jobs' ORDER BY sync_run_id"
     assert estate.ask(f"SELECT last_seen_at FROM job WHERE job_uid = '{unreadable.uid}'") == estate.ask(seen)[:1]
@@ -334,9 +336,10 @@ def test_nobody_counts_a_pass_that_was_taken_back(estate: Estate) -> None:
         connection.execute(text("UPDATE sync_run SET started_at = CURRENT_TIMESTAMP"))
     assert estate.ask(freshness) == [(2, 0, 1)]
     estate.take_back()
-    with estate.engine.connect() as connection:
+    with estate.engine.begin() as connection:
         assert is_reading_sessions(connection, 1)
-    assert estate.ask(freshness) == [(1, 0, 1)]
+        connection.execute(text("UPDATE sync_run SET started_at = CURRENT_TIMESTAMP"))
+    assert estate.ask(freshness) == [(1, 0, 1)]  # neither what was taken back, nor the rewind itself
     with estate.engine.begin() as connection:
         connection.execute(text("UPDATE sync_run SET started_at = observed_at WHERE observed_at IS NOT NULL"))
         assert (observations(connection, 1, "backup", NOON), covered_spans(connection, 1, "backup")) == before
@@ -473,7 +476,7 @@ def test_columns_that_no_version_told() -> None:
 
 def test_a_session_that_bad_passes_gave_up_runs_again(estate: Estate) -> None:
     job = estate.world.add_job(name="Mail", **QUIET)
-    estate.world.add_session(job.uid, started_at=NOON - HOUR, status="Running")
+    estate.world.add_session(job.uid, started_at=NOON - 72 * HOUR, status="Running")
     estate.world.edit_job(job.uid, last_status="Running")
     estate.look(NOON)
     runs = "SELECT final_status, is_failure FROM job_run"
@@ -518,6 +521,54 @@ def test_how_long_sessions_were_kept_goes_back(estate: Estate) -> None:
     assert estate.ask(kept) != before
     estate.take_back()
     assert estate.ask(kept) == before
+
+
+def test_a_session_that_bad_passes_could_not_read_puts_nothing_in_question(estate: Estate) -> None:
+    job = estate.world.add_job(name="Mail", **QUIET)
+    for days in (5, 4, 3, 2, 1, 0):
+        estate.look(NOON - days * 24 * HOUR)
+    outcomes = "SELECT outcome FROM expected_run WHERE outcome <> 'pending' ORDER BY expected_at"
+    assert estate.ask(outcomes) == [("missed",)] * 5
+    started_at = NOON - 70 * HOUR  # two days before, at 14:00
+    stray = estate.world.add_session(job.uid, started_at=started_at, ended_at=started_at + HOUR, status="Success")
+    estate.server.faults.document(stray.uid, lambda document: document.replace(b'"Success"', b"1"))
+    settings = estate.settings()
+    run_pass(estate.engine, settings, NOON + HOUR, observed_at=NOON + HOUR, full=True)
+    assert [each for (each,) in estate.ask(outcomes)] == ["missed", "missed", "not_observed", "missed", "missed"]
+    estate.take_back()
+    assert estate.ask(outcomes) == [("missed",)] * 5
+
+
+def test_a_file_of_the_past_is_nobodys_last_observation(estate: Estate, tmp_path: Path) -> None:
+    job = estate.world.add_job(name="Mail", **QUIET)
+    for hours in (-1, 0, 1):
+        estate.look(NOON + hours * HOUR)
+    path = tmp_path / "jobs.json"
+    path.write_bytes(job_document(estate.world.jobs[job.uid], VERSIONS[8], "https://h:4443"))
+    then, now = NOON - 700 * HOUR, NOON + 2 * HOUR
+    load_file(estate.engine, estate.settings(), "hq", path, 8, then, clock=lambda: now, is_backfill=True)
+    estate.take_back()
+    at = "SELECT s.observed_at = r.observed_at FROM server s, sync_run r WHERE r.id = 2"
+    assert estate.ask(at) == [(1,)]
+    with estate.engine.connect() as connection:
+        assert last_observation(estate.engine, 1) == NOON
+        first = first_sighting(connection, 1, "jobs", of_all=True)
+    assert first is not None
+    assert first.at == then
+
+
+def test_a_listing_that_was_taken_back_is_not_the_first(estate: Estate) -> None:
+    estate.world.add_job(name="Mail", **QUIET)
+    estate.server.faults.duplicate(estate.world.job_uids()[0])  # its list shifts: not whole
+    estate.look(NOON)
+    estate.server.faults.repeated.clear()
+    estate.look(NOON + HOUR)
+    estate.take_back()
+    estate.look(NOON + 3 * HOUR)
+    with estate.engine.connect() as connection:
+        first = first_sighting(connection, 1, "jobs", of_all=True)
+    assert first is not None
+    assert first.at == NOON + 3 * HOUR
 
 
 def test_what_was_dismissed_by_hand_stays_dismissed(estate: Estate) -> None:
