@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,6 +17,8 @@ from etl.extract.traffic import Traffic
 from etl.load import ledger
 from etl.load.clocks import CLOCK_TOLERANCE, Observation
 from etl.load.ledger import Clock, LedgerRow, StreamResult
+from etl.load.rejections import dismissed_documents
+from etl.warehouse.engine import reading
 from etl.warehouse.locks import retry_on_contention
 
 logger = log.get_logger(__name__)
@@ -56,6 +58,7 @@ class SyncRun:
     server_clock_at: datetime | None = None  # at the observation
     clock_shift: timedelta = timedelta()  # from this machine's clock to the one that this run goes by
     streams: list[StreamResult] = field(default_factory=list)
+    _dismissed: Mapping[str, Mapping[str, str]] | None = None
 
     @property
     def id(self) -> int:
@@ -133,6 +136,13 @@ class SyncRun:
             return results
 
         self.streams += self.write(change)
+
+    def dismissed(self, stream: str) -> Mapping[str, str]:
+        """Return the documents of a stream that somebody had dismissed when this run first asked, by uid or digest."""
+        if self._dismissed is None:
+            with reading(self.engine) as connection:
+                self._dismissed = dismissed_documents(connection, self.server_id)
+        return self._dismissed.get(stream, {})
 
     def result_of(self, stream: str) -> StreamResult | None:
         """Return what was noted of a stream that is read to its end."""

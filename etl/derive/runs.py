@@ -222,8 +222,12 @@ def _place(
 
 def _is_continued(previous: Linked, retry_count: int) -> bool:
     """Tell whether the job's last run goes on with the retry of this number: it had as many attempts, and failed."""
-    has_failed = status_named(previous.attempt.shown_status).status_group in ("Failed", "Warning")
-    return has_failed and previous.retry_number == retry_count - 1
+    return _may_be_retried(previous.attempt) and previous.retry_number == retry_count - 1
+
+
+def _may_be_retried(attempt: Attempt) -> bool:
+    """Tell whether a server tries again what an attempt left undone: after an error or a warning."""
+    return status_named(attempt.shown_status).status_group in ("Failed", "Warning")
 
 
 def _root(attempt: Attempt, of_uid: dict[str, Attempt], chain_of: dict[str, str]) -> str:
@@ -247,7 +251,7 @@ def _is_retry_by_time(attempt: Attempt, previous: Linked, ruling: InForce | None
     limit, wait = policy.retry_limit, policy.retry_wait_minutes
     if ended_at is None or limit is None or wait is None or previous.retry_number >= limit:
         return False
-    if status_named(previous.attempt.shown_status).status_group not in ("Failed", "Warning"):
+    if not _may_be_retried(previous.attempt):
         return False
     return ended_at <= attempt.started_at <= ended_at + timedelta(minutes=wait) + _LATEST
 

@@ -16,7 +16,7 @@ from etl.load.facts.read import observations
 from etl.load.facts.stale import mark_stale
 from etl.load.sessions import UNFINISHED
 from etl.transform.records import Kind
-from etl.warehouse.tables import job, job_session, job_status, rejected_document, server
+from etl.warehouse.tables import job, job_session, job_status, server
 
 IDLE_WORDS = frozenset({"Success", "Warning", "Failed", "Stopped"})
 """A job that says so does not run; other words may stand there while it does."""
@@ -41,7 +41,7 @@ class OpenSession(NamedTuple):
 
 
 def find_abandoned(connection: Connection, server_id: int, observed_at: datetime) -> list[OpenSession]:
-    """Find the sessions that never end, after a listing that still shows them as running.
+    """Find the sessions that never end, of those that a listing has just shown to be open.
 
     Either a later session of the job has started, or two observations at least 10 minutes apart read the job as idle.
     A session without a word that says it runs, and without an end, is over only when another has started (R4).
@@ -86,7 +86,7 @@ def _open_sessions(connection: Connection, server_id: int, observed_at: datetime
 
 @cache
 def _statement() -> Select[Any]:
-    """Select what may be abandoned: not what could not be read the last time, as nobody knows what it does."""
+    """Select what is not over."""
     later = job_session.alias("later_session")
     is_later = or_(
         later.c.started_at > job_session.c.started_at,
@@ -98,16 +98,6 @@ def _statement() -> Select[Any]:
         .where(
             *(later.c.job_id == job_session.c.job_id, is_later, has_started),
             later.c.started_at <= bindparam("latest_start"),
-        )
-        .exists()
-    )
-    rejected = (
-        select(rejected_document.c.id)
-        .where(
-            rejected_document.c.server_id == job_session.c.server_id,
-            rejected_document.c.stream == "sessions",
-            rejected_document.c.document_uid == job_session.c.session_uid,
-            rejected_document.c.resolved_at.is_(None),
         )
         .exists()
     )
@@ -123,7 +113,7 @@ def _statement() -> Select[Any]:
         )
         .join(job, job.c.id == job_session.c.job_id)
         .join(server, server.c.id == job_session.c.server_id)
-        .where(job_session.c.server_id == bindparam("of_server"), *UNFINISHED, ~rejected)
+        .where(job_session.c.server_id == bindparam("of_server"), *UNFINISHED)
     )
 
 

@@ -32,9 +32,7 @@ def read_absences(connection: Connection, server_id: int, kind: Kind) -> Absence
 
 
 def write_absences(connection: Connection, server_id: int, kind: Kind, absences: Absences, at: datetime) -> None:
-    """Write what is to be noted of the jobs of one kind, if it is anything new."""
-    if absences == read_absences(connection, server_id, kind):
-        return
+    """Write what is to be noted of the jobs of one kind."""
     if absences.hidden or absences.vague:
         cursor = {"hidden": dict(absences.hidden), "vague": dict(absences.vague)}
         write_cursor(connection, server_id, STREAM_OF_KIND[kind], cursor, at)
@@ -48,9 +46,7 @@ def read_vague_sessions(connection: Connection, server_id: int) -> Mapping[str, 
 
 
 def write_vague_sessions(connection: Connection, server_id: int, vague: Mapping[str, int], at: datetime) -> None:
-    """Write which sessions were answered so, if it is anything new."""
-    if vague == read_vague_sessions(connection, server_id):
-        return
+    """Write which sessions were answered so."""
     if vague:
         write_cursor(connection, server_id, _SESSIONS, dict(vague), at)
     else:

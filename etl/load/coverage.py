@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -114,9 +115,12 @@ def note_history_settings(
     connection: Connection, server_id: int, settings: Mapping[Kind, HistorySettings], at: datetime
 ) -> None:
     """Remember how long sessions are kept, beside the end of the listing that found it so, and since when."""
-    told = dict(read_cursor(connection, server_id, HISTORY) or {})
-    for kind, each in settings.items():
-        before = told.get(kind, [])
-        is_same = bool(before) and before[-1]["weeks"] == each.weeks
-        told[kind] = before if is_same else [*before, {"weeks": each.weeks, "since": at}]
-    write_cursor(connection, server_id, HISTORY, told, at)
+    told: dict[str, Any] = read_cursor(connection, server_id, HISTORY) or {}
+    before: dict[str, list[Any]] = {kind: told.get(kind, []) for kind in settings}
+    new: dict[str, list[Any]] = {
+        kind: [*before[kind], {"weeks": each.weeks, "since": at}]
+        for kind, each in settings.items()
+        if not before[kind] or before[kind][-1]["weeks"] != each.weeks
+    }
+    if new:
+        write_cursor(connection, server_id, HISTORY, {**told, **new}, at)

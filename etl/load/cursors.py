@@ -33,9 +33,8 @@ def write_cursor(connection: Connection, server_id: int, stream: str, value: dic
     """Move the cursor of a stream; instants are written as ISO 8601."""
     values = {"value": orjson.dumps(value).decode(), "updated_at": at}
     of_stream = (sync_cursor.c.server_id == server_id, sync_cursor.c.stream == stream)
-    if connection.execute(select(sync_cursor.c.stream).where(*of_stream)).first():
-        connection.execute(update(sync_cursor).where(*of_stream).values(**values))
-    else:
+    moved = connection.execute(update(sync_cursor).where(*of_stream).values(**values))
+    if not moved.rowcount:  # of the rows found, on MariaDB too
         connection.execute(insert(sync_cursor).values(server_id=server_id, stream=stream, **values))
 
 

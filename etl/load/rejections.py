@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,10 +65,14 @@ def open_rejections(connection: Connection, server_id: int, stream: str | None =
     ]
 
 
-def dismissed_documents(connection: Connection, server_id: int, stream: str) -> Mapping[str, str]:
-    """Return the documents of a stream that were dismissed, by uid or digest: one stays so while it is the same."""
-    dismissed = (table.c.server_id == server_id, table.c.stream == stream, table.c.resolved_as == "dismissed")
-    return dict(map(tuple, connection.execute(select(table.c.document_uid, table.c.document).where(*dismissed))))
+def dismissed_documents(connection: Connection, server_id: int) -> Mapping[str, Mapping[str, str]]:
+    """Return the documents that were dismissed, by stream and uid or digest: one stays so while it is the same."""
+    columns = (table.c.stream, table.c.document_uid, table.c.document)
+    dismissed = select(*columns).where(table.c.server_id == server_id, table.c.resolved_as == "dismissed")
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for stream, uid, document in connection.execute(dismissed):
+        found[stream][uid] = document
+    return found
 
 
 def rejected_sessions(connection: Connection, server_id: int, since: datetime | None = None) -> list[RejectedSession]:

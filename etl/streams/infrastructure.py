@@ -18,7 +18,7 @@ from etl.extract.versions import VERSIONS
 from etl.load.cursors import read_cursor, write_cursor
 from etl.load.infrastructure import present_entities, write_entities, write_repository_days
 from etl.load.ledger import Counts, StreamResult
-from etl.load.rejections import dismissed_documents, open_rejections, resolve_rejections, store_rejections
+from etl.load.rejections import open_rejections, resolve_rejections, store_rejections
 from etl.run import SyncRun
 from etl.streams.reading import FEWEST_TO_DOUBT, Reading
 from etl.transform.infrastructure import STREAM_OF_ENTITY, read_entity
@@ -140,10 +140,8 @@ def _remember_too_slow(sync_run: SyncRun, reason: SourceError) -> None:
 def _read(sync_run: SyncRun, source: Source, entity: Entity) -> _Listing:
     """Read a whole list, twice where its pages shifted or where it showed less than it announced."""
     stream = STREAM_OF_ENTITY[entity]
-    with reading(sync_run.engine) as connection:
-        dismissed = dismissed_documents(connection, sync_run.server_id, stream)
     for _ in range(2):
-        listing = _Listing(stream=stream, entity=entity, dismissed=dismissed)
+        listing = _Listing(stream=stream, entity=entity, dismissed=sync_run.dismissed(stream))
         try:
             for raw in chain.from_iterable(source.listing(listing.stream)):
                 listing.read(read_entity(entity, raw, source.version))

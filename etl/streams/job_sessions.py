@@ -15,7 +15,6 @@ from etl.extract.concurrently import fetch_concurrently
 from etl.extract.versions import VERSIONS
 from etl.load.asked import note_jobs_asked, unasked_jobs
 from etl.load.backlog import Backlog, JobKey, read_backlog, write_backlog
-from etl.load.rejections import dismissed_documents
 from etl.load.sessions import appeared_jobs, moved_jobs
 from etl.run import SyncRun
 from etl.streams.session_reading import STREAM, SessionReading, Source, fetch_of_job
@@ -87,9 +86,9 @@ def ask_before_missed(sync_run: SyncRun, source: Source, zones: Zones, *, at_onc
     kinds = VERSIONS[source.version].kinds
     with reading(sync_run.engine) as connection:
         due = unasked_jobs(connection, sync_run.server_id, kinds, _ASKED_AT_MOST)
-        dismissed = dismissed_documents(connection, sync_run.server_id, STREAM)
     if not due:
         return False
+    dismissed = sync_run.dismissed(STREAM)
     sessions = SessionReading(stream=STREAM, sync_run=sync_run, source=source, zones=zones, dismissed=dismissed)
     failed: set[JobKey] = set()
     try:

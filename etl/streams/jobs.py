@@ -27,7 +27,6 @@ from etl.load.jobs.known import Present, present_jobs
 from etl.load.ledger import StreamResult
 from etl.load.rejections import (
     OpenRejection,
-    dismissed_documents,
     open_rejections,
     resolve_rejections,
     store_rejections,
@@ -201,7 +200,6 @@ def begin_reading(sync_run: SyncRun, kind: Kind, api_version: int, *, full: bool
     with reading(sync_run.engine) as connection:
         present = present_jobs(connection, sync_run.server_id, kind)
         absences = read_absences(connection, sync_run.server_id, kind)
-        dismissed = dismissed_documents(connection, sync_run.server_id, STREAM_OF_KIND[kind])
     present = Present(present.uids, {}) if full else present
     stream = STREAM_OF_KIND[kind]
     return JobReading(
@@ -210,7 +208,7 @@ def begin_reading(sync_run: SyncRun, kind: Kind, api_version: int, *, full: bool
         api_version=api_version,
         present=present,
         absences=absences,
-        dismissed=dismissed,
+        dismissed=sync_run.dismissed(stream),
         deadline=sync_run.deadline,
     )
 
@@ -353,7 +351,8 @@ def _load(connection: Connection, sync_run: SyncRun, read: JobReading) -> Stream
         is_complete=read.is_whole, seen=readable, unresolved=read.unresolved, clock_at=sync_run.server_clock_at
     )
     if not sync_run.is_from_file:
-        write_absences(connection, server_id, read.kind, read.absences_now(at), at)
+        if (absences := read.absences_now(at)) != read.absences:
+            write_absences(connection, server_id, read.kind, absences, at)
         owe(connection, server_id, read.kind, read.absences.hidden.keys() & readable, at)
     move_clock(connection, at)
     sync_run.write_observation(connection)

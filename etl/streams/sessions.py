@@ -22,7 +22,7 @@ from etl.load.abandoned import abandon_sessions, find_abandoned, lately_abandone
 from etl.load.absences import read_vague_sessions, write_vague_sessions
 from etl.load.asked import note_all_asked, read_asked
 from etl.load.cursors import read_cursor, write_cursor
-from etl.load.rejections import dismissed_documents, resolve_gone_sessions
+from etl.load.rejections import resolve_gone_sessions
 from etl.load.sessions import (
     copy_uids,
     forget_sessions,
@@ -79,7 +79,7 @@ def sync_sessions(
             progress=progress,
             unfinished=unfinished_sessions(connection, sync_run.server_id, VERSIONS[source.version].kinds),
             copy_uids=copy_uids(connection, sync_run.server_id) if _hides_kinds(source) else (),
-            dismissed=dismissed_documents(connection, sync_run.server_id, STREAM),
+            dismissed=sync_run.dismissed(STREAM),
         )
         kinds, lately = VERSIONS[source.version].kinds, sync_run.observed_at - _LONGEST_RUN
         abandoned = lately_abandoned(connection, sync_run.server_id, kinds, lately)
@@ -120,8 +120,7 @@ def _abandon(sync_run: SyncRun, met: Collection[str]) -> None:
 
 def ask_for_sessions(sync_run: SyncRun, source: Source, zones: Zones, uids: Sequence[str], *, at_once: int) -> None:
     """Ask for sessions by id; what fails makes the stream failed and the run partial."""
-    with reading(sync_run.engine) as connection:
-        dismissed = dismissed_documents(connection, sync_run.server_id, STREAM)
+    dismissed = sync_run.dismissed(STREAM)
     sessions = SessionReading(stream=STREAM, sync_run=sync_run, source=source, zones=zones, dismissed=dismissed)
     try:
         _ask_for(sessions, uids, at_once)
@@ -299,7 +298,8 @@ def _ask_for(sessions: SessionReading, uids: Sequence[str], at_once: int) -> Non
     for uid in waiting.keys() & missing.keys():
         sessions.note_problem(missing.pop(uid))
     if missing or waiting != before:
-        sessions.sync_run.write(partial(_forget, sessions.sync_run, sorted(missing), waiting))
+        is_new = waiting != before
+        sessions.sync_run.write(partial(_forget, sessions.sync_run, sorted(missing), waiting if is_new else None))
 
 
 def _unconfirmed(
@@ -324,8 +324,9 @@ def _has_witness(sessions: SessionReading, answered: Sequence[str], missing: Col
     return False
 
 
-def _forget(sync_run: SyncRun, uids: Sequence[str], waiting: Mapping[str, int], connection: Connection) -> None:
-    write_vague_sessions(connection, sync_run.server_id, waiting, sync_run.observed_at)
+def _forget(sync_run: SyncRun, uids: Sequence[str], waiting: Mapping[str, int] | None, connection: Connection) -> None:
+    if waiting is not None:
+        write_vague_sessions(connection, sync_run.server_id, waiting, sync_run.observed_at)
     if uids:
         forget_sessions(connection, sync_run.server_id, uids, sync_run.observed_at)
         resolve_gone_sessions(connection, sync_run.server_id, set(uids), sync_run.observed_at)
