@@ -15,13 +15,22 @@ import pytest
 from etl.simulator import SimulatedServer
 from tests.lab import Outcome
 
+# Whoever runs the tests may ignore Ctrl+C, as a shell's background jobs do, and hand that down.
+SYNC = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from etl.cli import main
+main(["sync"])
+"""
+
 
 @pytest.mark.ci
 def test_ctrl_c_ends_a_sync_whose_server_never_answers(simulated: SimulatedServer, run: Callable[..., Outcome]) -> None:
     assert run("db", "upgrade").exit_code == 0
     hanging = simulated.faults.hang("/v8/JobSessions")
-    command = [sys.executable, "-m", "etl", "sync"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sync:
+    with subprocess.Popen(
+        [sys.executable, "-c", SYNC], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as sync:
         while not hanging.struck:
             assert sync.poll() is None
             time.sleep(0.02)
